@@ -1,0 +1,1 @@
+"""Learns from annotated brain scans, makes new labelled ones, and says how good they are."""

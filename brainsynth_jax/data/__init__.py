@@ -1,0 +1,1 @@
+"""Scans and pictures on disk become checked, scaled, resized slices."""

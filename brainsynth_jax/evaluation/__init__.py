@@ -1,0 +1,1 @@
+"""Numbers about images, and the report that shows them."""

@@ -1,0 +1,1 @@
+"""The networks of both papers, as flax.linen modules."""

@@ -1,0 +1,76 @@
+"""The ResNet generator: nine residual blocks between two halvings and two doublings."""
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.models.blocks import Conv, Upsample, instance_norm
+
+
+def check_image_size(image_size: int) -> None:
+    """Raises UserError unless images of this height and width can be halved twice."""
+    if image_size < 16 or image_size % 4:
+        raise UserError(
+            f"--image_size={image_size}: the ResNet halves an image twice, so its size must be a "
+            "multiple of 4, at least 16. Choose such a size."
+        )
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), 3x3, reflection padding."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        conv = partial(Conv, x.shape[-1], kernel_size=3, padding_mode="reflect", dtype=self.dtype)
+        y = nn.relu(instance_norm(conv()(x)))
+        return x + instance_norm(conv()(y))
+
+
+class ResnetGenerator(nn.Module):
+    """Encoder, residual blocks, decoder (CycleGAN paper, section 3.3).
+
+    Johnson et al., 2016 (arXiv 1603.08155) as CycleGAN uses it for 256x256 images.
+
+    Attributes:
+        width: channels of the first layer, 64 as published; every other layer scales with it.
+        blocks: residual blocks, 9 as published.
+        upsample: "deconv" as published, or "resize".
+        dtype: type of the products.
+    """
+
+    width: int = 64
+    blocks: int = 9
+    upsample: str = "deconv"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Array, keys: Array | None = None) -> Array:
+        """Translates images.
+
+        Args:
+            image: (N, H, W, 1) in [-1, 1]; H and W multiples of 4.
+            keys: taken for the same call as the U-Net's; this network draws nothing.
+
+        Returns:
+            (N, H, W, 1) float32 in [-1, 1].
+        """
+        del keys
+        wide = partial(Conv, kernel_size=7, padding=3, padding_mode="reflect", dtype=self.dtype)
+        down = partial(Conv, kernel_size=3, stride=2, dtype=self.dtype)
+        up = partial(Upsample, kernel_size=3, method=self.upsample, dtype=self.dtype)
+
+        x = nn.relu(instance_norm(wide(self.width)(image)))  # (N, H, W, width)
+        x = nn.relu(instance_norm(down(2 * self.width)(x)))
+        x = nn.relu(instance_norm(down(4 * self.width)(x)))  # (N, H/4, W/4, 4 width)
+        for _ in range(self.blocks):
+            x = ResidualBlock(dtype=self.dtype)(x)
+        x = nn.relu(instance_norm(up(2 * self.width)(x)))
+        x = nn.relu(instance_norm(up(self.width)(x)))  # (N, H, W, width)
+        return jnp.tanh(wide(1)(x).astype(jnp.float32))  # (N, H, W, 1)

@@ -1,0 +1,1 @@
+"""State, update rules, loop, checkpoints and logs."""
