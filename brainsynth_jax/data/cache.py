@@ -1,0 +1,87 @@
+"""Folders that are made once and kept: either whole or not there."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from brainsynth_jax.errors import UserError
+
+_SIZES = "sizes.json"
+
+
+def ensure_folder(folder: Path, make: Callable[[Path], None]) -> None:
+    """Sees to it that `folder` is there, whole.
+
+    If it is not there, `make` fills an empty folder beside it, which takes its place when done;
+    what an interrupted `make` left is removed. Of several processes, one makes it and the others
+    wait. If it is there, its files are compared with those that were made.
+
+    Args:
+      folder: in the cache that the flag --cache_dir names.
+      make: fills the folder it is given; may raise.
+
+    Raises:
+      UserError: the cache can't be written, or a file in `folder` is missing or of another size.
+    """
+    if not folder.exists():
+        with _reporting(folder), _locked(folder):
+            if not folder.exists():
+                _make(folder, make)
+    try:
+        expected = json.loads((folder / _SIZES).read_text())
+        found = _file_sizes(folder)
+        wrong = [name for name, size in expected.items() if found.get(name) != size]
+    except (OSError, ValueError, AttributeError):
+        wrong = [_SIZES]
+    if wrong:
+        raise damaged(folder, f"{wrong[0]} is missing or incomplete")
+
+
+def damaged(folder: Path, what: str) -> UserError:
+    """The error that says what is wrong with a folder of the cache and the way out."""
+    return UserError(
+        f"{folder}: this cache is damaged ({what}); delete this folder and start again, it will "
+        "be made anew."
+    )
+
+
+def _make(folder: Path, make: Callable[[Path], None]) -> None:
+    unfinished = folder.with_name(folder.name + ".incomplete")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir()
+        make(unfinished)
+        (unfinished / _SIZES).write_text(json.dumps(_file_sizes(unfinished), indent=1))
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SIZES
+    }
+
+
+@contextmanager
+def _reporting(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--cache_dir: {folder} cannot be written ({error.strerror or error}); name a folder "
+            "that can, on a disk with room."
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,185 @@
+"""NIfTI volumes in and out: the one place that knows nibabel.
+
+Every volume inside the program is in canonical RAS+ order: array axes x, y, z point to the
+patient's right, front and top, whatever order the file stores.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+
+from brainsynth_jax.data.scan import Scan
+from brainsynth_jax.errors import UserError
+
+# Headers of one scan's two files may differ by rounding, never by a tenth of a millimetre.
+AFFINE_TOLERANCE_MM = 0.1
+
+_UNKNOWN = 255
+
+_UNREADABLE = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    EOFError,
+    OSError,
+    ValueError,
+    zlib.error,
+)
+
+
+class Volume(NamedTuple):
+    """A volume in canonical RAS+ order.
+
+    Attributes:
+      array: (X, Y, Z), the file's own data type unless it stores a scale factor.
+      spacing_mm: voxel size along x, y, z.
+      affine: (4, 4) float64, voxel indices -> scanner millimetres.
+    """
+
+    array: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+
+
+def load_volume(path: Path, channel: int = 0, channels: int = 1) -> Volume:
+    """Reads a 3-D volume, or one channel of a 4-D file, in canonical order.
+
+    Args:
+      path: a `.nii` or `.nii.gz` file.
+      channel: which of the file's channels to take.
+      channels: how many the file has to have: 1 for a 3-D file, else the length of its 4th axis.
+
+    Raises:
+      UserError: missing, truncated or corrupt file, wrong number of dimensions or channels,
+        voxels that are not numbers, or NaN or infinite voxels.
+    """
+    path = Path(path)
+    try:
+        image = _parse(path.read_bytes(), compressed=path.suffix == ".gz")
+        shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n > 1)
+        wanted = "three dimensions" if channels == 1 else f"four dimensions, {channels} channels"
+        if len(shape) < 3 or shape[3:] != (() if channels == 1 else (channels,)):
+            raise UserError(f"{path}: has shape {image.shape}; {wanted} are needed.")
+        trailing = len(image.shape) - 3
+        at_channel = ((channel,) + (0,) * trailing)[:trailing]
+        array = np.asarray(image.dataobj[(..., *at_channel)])
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; change its permissions.") from None
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read as NIfTI ({reason}); the file is truncated or corrupt, "
+            "copy or download it again."
+        ) from None
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{path}: voxels are of type {array.dtype}; plain numbers are needed.")
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        raise UserError(
+            f"{path}: {finite.size - finite.sum()} of {finite.size} voxels are NaN or infinite; "
+            "finite numbers are needed."
+        )
+    canonical = nibabel.as_closest_canonical(
+        nibabel.Nifti1Image(array, image.affine, dtype=array.dtype)
+    )
+    spacing_mm = tuple(float(mm) for mm in nibabel.affines.voxel_sizes(canonical.affine))
+    return Volume(np.asanyarray(canonical.dataobj), spacing_mm, canonical.affine)
+
+
+def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Writes a volume as NIfTI-1, the same bytes for the same input.
+
+    Args:
+      path: `.nii`, or `.nii.gz` to compress, fast rather than small.
+      array: (X, Y, Z) of a type that NIfTI knows (int16, uint8, float32, ...).
+      affine: (4, 4), voxel indices -> scanner millimetres; it also says the axis order.
+    """
+    path = Path(path)
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    data = image.to_bytes()
+    path.write_bytes(
+        gzip.compress(data, compresslevel=1, mtime=0) if path.suffix == ".gz" else data
+    )
+
+
+def load_scan(
+    image_path: Path,
+    label_path: Path,
+    label_codes: Mapping[int, int],
+    channel: int = 0,
+    channels: int = 1,
+) -> Scan:
+    """Reads an image volume with its label volume and checks the one against the other.
+
+    Args:
+      image_path: the image, 3-D or 4-D.
+      label_path: its labels, 3-D.
+      label_codes: the file's label value -> the code in `masks`; 0 is always no tumour.
+      channel: as `load_volume`'s.
+      channels: as `load_volume`'s.
+
+    Raises:
+      UserError: as `load_volume`; also an empty image, shapes or affines that differ, and label
+        values other than the known ones.
+    """
+    image = load_volume(image_path, channel, channels)
+    labels = load_volume(label_path)
+    if image.array.min() == image.array.max():
+        raise UserError(
+            f"{image_path}: is empty, every voxel is {image.array.flat[0]}; "
+            "an image of a brain is needed."
+        )
+    if image.array.shape != labels.array.shape:
+        raise UserError(
+            f"{label_path}: has shape {labels.array.shape} but its image {image_path.name} "
+            f"{image.array.shape}; they have to be the same."
+        )
+    apart_mm = float(np.abs(image.affine - labels.affine).max())
+    if apart_mm > AFFINE_TOLERANCE_MM:
+        raise UserError(
+            f"{label_path}: its affine differs from that of its image {image_path.name} by up to "
+            f"{apart_mm:.4g} mm, at most {AFFINE_TOLERANCE_MM} is allowed; resample the one to "
+            "the other."
+        )
+    return Scan(
+        image=_as_slices(image.array).astype(np.float32),
+        labels=_as_slices(_recode(label_path, labels.array, {0: 0, **label_codes})),
+        spacing_mm=image.spacing_mm[::-1],
+        slice_numbers=np.arange(image.array.shape[2], dtype=np.int32),
+    )
+
+
+def _parse(data: bytes, compressed: bool) -> nibabel.Nifti1Image:
+    # nibabel stops reading at the last voxel, before gzip's checksum; this way it is checked.
+    data = gzip.decompress(data) if compressed else data
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        if kind.header_class.may_contain_header(data):
+            return kind.from_bytes(data)
+    raise ValueError("no NIfTI header")
+
+
+def _as_slices(volume: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) in RAS+ order -> (Z, H, W) in display orientation."""
+    return np.ascontiguousarray(volume[::-1, ::-1].T)
+
+
+def _recode(path: Path, labels: np.ndarray, codes: Mapping[int, int]) -> np.ndarray:
+    lookup = np.full(256, _UNKNOWN, np.uint8)
+    for value, code in codes.items():
+        lookup[value] = code
+    values = np.clip(labels, 0, 255).astype(np.uint8)
+    recoded = lookup[values]
+    strange = (recoded == _UNKNOWN) | (values != labels)
+    if strange.any():
+        found = ", ".join(f"{value:g}" for value in np.unique(labels[strange])[:5])
+        raise UserError(
+            f"{path}: holds the values {found}, which are no labels; "
+            f"{', '.join(map(str, sorted(codes)))} are allowed."
+        )
+    return recoded

@@ -1,0 +1,97 @@
+"""2-D pictures (PNG, JPEG, TIFF) as arrays: the one place that opens them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brainsynth_jax.errors import UserError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+# JPEG stores grey in three channels that differ by rounding.
+_GREY_TOLERANCE = 2
+
+# JPEG rings around a mask's edge; so many pixels have to lie this near to black or white.
+_MASK_PIXELS = 0.99
+_MASK_NEAR = 0.1
+
+
+def load_grey(path: Path) -> np.ndarray:
+    """A grey picture, (H, W) float32 in the file's own units.
+
+    Raises:
+      UserError: unreadable, several pages, in colour, or NaN or infinite pixels.
+    """
+    picture = _load(path)
+    if picture.ndim == 3:
+        apart = np.ptp(picture.astype(np.float32), axis=-1).max()
+        if apart > _GREY_TOLERANCE:
+            raise UserError(
+                f"{path}: is in colour (its channels differ by up to {apart:g}); a grey picture is "
+                "needed, convert it."
+            )
+        picture = picture[..., 0]
+    return _finite(path, picture)
+
+
+def load_channel(path: Path, channel: int) -> np.ndarray:
+    """One channel of a picture of three, (H, W) float32; a grey picture is taken as it is.
+
+    Raises:
+      UserError: unreadable, several pages, or NaN or infinite pixels.
+    """
+    picture = _load(path)
+    return _finite(path, picture if picture.ndim == 2 else picture[..., channel])
+
+
+def load_mask(path: Path) -> np.ndarray:
+    """A picture of two grey levels, (H, W) bool, True where bright; all False if it is all 0.
+
+    A JPEG's ringing around the edges is tolerated.
+
+    Raises:
+      UserError: as `load_grey`, or more than two grey levels.
+    """
+    picture = load_grey(path)
+    bright = picture.max()
+    near = np.abs(picture / bright - np.round(picture / bright)) if bright else picture
+    if picture.min() < 0 or np.mean(near <= _MASK_NEAR) < _MASK_PIXELS:
+        levels = np.unique(picture)
+        shown = ", ".join(f"{level:g}" for level in levels[:6])
+        raise UserError(
+            f"{path}: is not a mask, it has {levels.size} grey levels ({shown}"
+            f"{', ...' if levels.size > 6 else ''}); two are allowed, 0 for no tumour and a "
+            "brighter one for tumour."
+        )
+    return picture > bright / 2
+
+
+def _load(path: Path) -> np.ndarray:
+    """(H, W), or (H, W, 3) if the file has colours, palette included; transparency is dropped."""
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise UserError(f"{path}: holds {image.n_frames} pages; a single one is needed.")
+            if image.mode == "LA":
+                return np.asarray(image)[..., 0]
+            if image.mode == "1":
+                return np.asarray(image).astype(np.uint8) * 255
+            if image.mode in ("L", "F") or image.mode.startswith("I"):
+                return np.asarray(image)
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; change its permissions.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a picture ({error}); it is truncated, corrupt or of "
+            "another kind, copy or convert it again."
+        ) from None
+
+
+def _finite(path: Path, picture: np.ndarray) -> np.ndarray:
+    if not np.isfinite(picture).all():
+        raise UserError(f"{path}: has NaN or infinite pixels; finite numbers are needed.")
+    return picture.astype(np.float32)

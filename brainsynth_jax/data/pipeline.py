@@ -1,0 +1,178 @@
+"""Prepared slices as arrays: endless training batches by grain, and all at once for evaluation."""
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import grain
+import numpy as np
+
+from brainsynth_jax.data.masks import render_mask
+from brainsynth_jax.data.prepared import Records, SliceDataset
+from brainsynth_jax.data.slices import Record
+
+Batch = dict[str, np.ndarray]
+
+# Reading and drawing a slice takes about a millisecond, so two threads keep any step supplied.
+READING_THREADS = 2
+BATCHES_AHEAD = 4
+
+
+class SliceBatch(NamedTuple):
+    """Slices with their true masks; N of them, S the side in pixels.
+
+    Attributes:
+      image: (N, S, S, 1) float32 in [-1, 1].
+      mask: (N, S, S, 1) float32 in [-1, 1], drawn from `tissue`.
+      tissue: (N, S, S) uint8, codes of `masks`.
+      subjects: N names.
+      slice_numbers: (N,) int32.
+      spacing_mm: (N, 3) float32, between slices, rows, columns; NaN where unknown.
+      brain_z: (N, S, S) float32, brain-standardised intensity: (scanner units - the median of
+        the scan's brain) / its standard deviation; NaN for pictures without brain statistics.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    tissue: np.ndarray
+    subjects: list[str]
+    slice_numbers: np.ndarray
+    spacing_mm: np.ndarray
+    brain_z: np.ndarray
+
+
+def make_batches(
+    dataset: SliceDataset,
+    mask_style: str,
+    mask_classes: str,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    train_pairs: int | None = None,
+) -> grain.DatasetIterator[Batch]:
+    """Endless unaligned training batches, read ahead in threads.
+
+    The batch of step k is a pure function of dataset, seed and k. A and B are shuffled
+    independently, anew at each pass through them; where a slice and its own mask meet in a
+    batch, that is by chance.
+
+    Args:
+      dataset: of `prepared.prepare_slices`.
+      mask_style: one of `masks.MASK_STYLES`.
+      mask_classes: one of `masks.MASK_CLASSES`.
+      batch_size: N, over all devices.
+      seed: decides the orders and the choice of `train_pairs`.
+      start_step: step of the first batch.
+      train_pairs: how many records of each domain to use; None for all.
+
+    Yields:
+      `image_a` and `image_b`, (N, S, S, 1) float32 in [-1, 1], and `index`, (N,) int32: 0..N-1,
+      the places in the batch.
+    """
+
+    def slice_of(record: Record) -> np.ndarray:
+        return _to_float(record["image"])
+
+    def mask_of(record: Record) -> np.ndarray:
+        if not dataset.paired:
+            return _to_float(record["image"])
+        return render_mask(record["tissue"], mask_style, mask_classes)
+
+    # The same choice for A and B where they are the same records.
+    choice_seed, order_a_seed, order_b_seed = _seeds(seed, 3)
+    kept_a = _choose(len(dataset.train_a), train_pairs, choice_seed)
+    kept_b = _choose(len(dataset.train_b), train_pairs, choice_seed)
+    order_a, order_b = _endless_order(kept_a, order_a_seed), _endless_order(kept_b, order_b_seed)
+
+    def batch_of(step: int) -> Batch:
+        places = range(step * batch_size, (step + 1) * batch_size)
+        return {
+            "image_a": np.stack([slice_of(dataset.train_a[order_a(place)]) for place in places]),
+            "image_b": np.stack([mask_of(dataset.train_b[order_b(place)]) for place in places]),
+            "index": np.arange(batch_size, dtype=np.int32),
+        }
+
+    steps = grain.MapDataset.range(start_step, sys.maxsize // batch_size)
+    ahead = grain.ReadOptions(num_threads=READING_THREADS, prefetch_buffer_size=BATCHES_AHEAD)
+    return iter(steps.map(batch_of).to_iter_dataset(ahead))
+
+
+def load_slices(
+    records: Records,
+    mask_style: str,
+    mask_classes: str,
+    limit: int | None = None,
+    seed: int = 0,
+) -> SliceBatch:
+    """Loads slices at once, in the order of subjects and slices.
+
+    Args:
+      records: one of a dataset's four parts. Of an unpaired one only `image` tells something.
+      mask_style: one of `masks.MASK_STYLES`.
+      mask_classes: one of `masks.MASK_CLASSES`.
+      limit: take so many, spread evenly over subjects and chosen by `seed`; None for all.
+      seed: any integer.
+    """
+    indices = _spread(records.subjects, limit, seed)
+    chosen = [records[index] for index in indices]
+    image = np.stack([_to_float(record["image"]) for record in chosen])
+    tissue = np.stack([record["tissue"] for record in chosen])
+
+    def column(name: str) -> np.ndarray:
+        return np.array([record[name] for record in chosen], np.float32)[:, None, None]
+
+    scanner_units = column("intensity_offset") + column("intensity_scale") * image[..., 0]
+    return SliceBatch(
+        image=image,
+        mask=render_mask(tissue, mask_style, mask_classes),
+        tissue=tissue[..., 0],
+        subjects=[record["subject"] for record in chosen],
+        slice_numbers=np.array([record["slice_number"] for record in chosen], np.int32),
+        spacing_mm=np.stack([record["spacing_mm"] for record in chosen]),
+        brain_z=(scanner_units - column("brain_median")) / column("brain_std"),
+    )
+
+
+def _to_float(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / np.float32(127.5) - 1
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    return [int(word) for word in np.random.SeedSequence(seed).generate_state(count)]
+
+
+def _choose(count: int, limit: int | None, seed: int) -> np.ndarray:
+    everyone = np.arange(count)
+    if limit is None or limit >= count:
+        return everyone
+    return np.sort(np.random.default_rng(seed).permutation(everyone)[:limit])
+
+
+def _endless_order(indices: np.ndarray, seed: int) -> Callable[[int], int]:
+    """The index at each place of an endless sequence of passes, each in an order of its own.
+
+    grain's own shuffle takes 9 ms an index where there are only a few of them.
+    """
+
+    @lru_cache(maxsize=2)
+    def one_pass(number: int) -> np.ndarray:
+        return np.random.default_rng([seed, number]).permutation(indices)
+
+    def index_at(place: int) -> int:
+        number, place_in_pass = divmod(place, len(indices))
+        return int(one_pass(number)[place_in_pass])
+
+    return index_at
+
+
+def _spread(subjects: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """Indices of `limit` slices: one of every subject, then a second of every subject, ..."""
+    everyone = np.arange(len(subjects))
+    if limit is None or limit >= len(subjects):
+        return everyone
+    mixed = np.random.default_rng(seed).permutation(everyone)
+    seen, turns = {}, np.empty(len(subjects), int)
+    for index in mixed:
+        turns[index] = seen[subjects[index]] = seen.get(subjects[index], -1) + 1
+    return np.sort(mixed[np.argsort(turns[mixed], kind="stable")][:limit])

@@ -1,0 +1,281 @@
+"""From a recognised data folder to slices for training and testing, by way of the cache.
+
+What is prepared lies in `CACHE_DIR/slices/KEY`, where KEY is a hash of the source files' names,
+sizes and times, of the options that shape a slice, and of PREPARATION_VERSION. So a changed
+source or option never meets an old cache. The division in train and test is not in it: it is
+made at opening, and a new seed or fraction needs no new preparation.
+"""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from brainsynth_jax.data.cache import damaged, ensure_folder
+from brainsynth_jax.data.scan import Source, Subject
+from brainsynth_jax.data.slices import Record, SliceOptions, prepare_picture, prepare_scan
+from brainsynth_jax.data.split import split_patients
+from brainsynth_jax.data.tfds_builder import open_slices, write_slices
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.progress import Progress
+
+# To be raised with every change of code that changes a prepared slice.
+PREPARATION_VERSION = 1
+
+PROBLEMS_SHOWN = 10
+
+DOMAINS = ("train_a", "train_b", "test_a", "test_b")
+
+_PAIRED = "slices"
+_RECORDS = "records"
+_CONTENTS = "contents.json"
+_LOADING_THREADS = min(4, os.cpu_count() or 1)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class SubjectSlices(NamedTuple):
+    """A stretch of the prepared slices: those of one subject, in slice order."""
+
+    domain: str  # a key of `Source.domains`, or 'slices' for the paired
+    name: str
+    patient: str
+    count: int
+
+
+class Records(Sequence[Record]):
+    """Some of the prepared slices, read when asked for.
+
+    Attributes:
+      subjects: (len,) str, whose slice each record is; known without reading it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stored: Sequence[Record],
+        table: Sequence[SubjectSlices],
+        keep: Callable[[SubjectSlices], bool],
+    ):
+        counts = [row.count for row in table]
+        kept = np.repeat([keep(row) for row in table], counts)
+        self._folder = folder
+        self._stored = stored
+        self._indices = np.flatnonzero(kept)
+        self.subjects = np.repeat([row.name for row in table], counts)[kept]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Record:
+        try:
+            record = self._stored[int(self._indices[index])]
+        except RuntimeError as error:  # array_record's checksums
+            raise damaged(self._folder, str(error)) from error
+        return {**record, "subject": record["subject"].decode()}
+
+
+class SliceDataset(NamedTuple):
+    """Slices for training and testing; of one patient, all are on the same side.
+
+    Attributes:
+      train_a, train_b, test_a, test_b: records; `train_b` is `train_a` where paired.
+      paired: True where `tissue` is the true mask of `image`. False for `trainA/ trainB/`
+        folders: there a B record's `image` is the picture of a mask, and `tissue` is all 0.
+      train_subjects, test_subjects: names in order.
+      skipped: a sentence on each subject left out: those that can't be used, with
+        `skip_bad_subjects`, and those without a slice that shows enough tumour.
+      has_classes: False where masks only tell tumour from no tumour.
+      fingerprint: short hex digest of sources, options and preparation.
+    """
+
+    train_a: Records
+    train_b: Records
+    test_a: Records
+    test_b: Records
+    paired: bool
+    train_subjects: tuple[str, ...]
+    test_subjects: tuple[str, ...]
+    skipped: tuple[str, ...]
+    has_classes: bool
+    fingerprint: str
+
+
+def prepare_slices(
+    source: Source, options: SliceOptions, cache_dir: Path, show_progress: bool = True
+) -> SliceDataset:
+    """Prepares a source's slices, or opens those prepared before, and divides them.
+
+    An interrupted preparation leaves nothing that could be taken for a finished one.
+
+    Args:
+      source: of `sources.recognise`.
+      options: how scans become slices.
+      cache_dir: where prepared slices are kept; made if need be.
+      show_progress: whether a person is told how far it is.
+
+    Raises:
+      UserError: subjects that can't be used (without `options.skip_bad_subjects`), too few
+        patients or slices, a slice range that is none, a cache that can't be written or is damaged.
+    """
+    if options.slices and not 0 <= options.slices[0] <= options.slices[1]:
+        first, last = options.slices
+        raise UserError(
+            f"--slices={first}:{last}: needs a first and a last slice number, 60:107 say."
+        )
+    key = _cache_key(source, options)
+    folder = Path(cache_dir) / "slices" / key
+    ensure_folder(folder, lambda new: _prepare(source, options, new, show_progress))
+    contents = json.loads((folder / _CONTENTS).read_text())
+    table = [SubjectSlices(*row) for row in contents["table"]]
+    stored = open_slices(folder / _RECORDS)
+    if source.domains:
+        parts = {
+            domain: Records(folder, stored, table, lambda row, domain=domain: row.domain == domain)
+            for domain in source.domains
+        }
+        if empty := [domain for domain, records in parts.items() if not records]:
+            raise UserError(f"--data_dir={source.root}: no usable picture for {', '.join(empty)}.")
+    else:
+        train, test = split_patients(
+            [row.patient for row in table], options.test_fraction, options.seed
+        )
+        train_records = Records(folder, stored, table, lambda row: row.patient in train)
+        test_records = Records(folder, stored, table, lambda row: row.patient in test)
+        parts = dict(zip(DOMAINS, 2 * [train_records] + 2 * [test_records], strict=True))
+    return SliceDataset(
+        **parts,
+        paired=source.domains is None,
+        train_subjects=_names(parts["train_a"], parts["train_b"]),
+        test_subjects=_names(parts["test_a"], parts["test_b"]),
+        skipped=tuple(contents["skipped"]),
+        has_classes=source.has_classes,
+        fingerprint=_digest([key, options.test_fraction, options.seed]),
+    )
+
+
+def _prepare(source: Source, options: SliceOptions, folder: Path, show_progress: bool) -> None:
+    groups = source.domains or {_PAIRED: source.subjects}
+    subjects = [(domain, subject) for domain, group in groups.items() for subject in group]
+    table, problems, without = [], list(source.problems), []
+
+    def records() -> Iterator[Record]:
+        outcomes = _in_parallel(lambda item: _load_subject(*item, options), subjects)
+        with Progress(
+            "preparing slices", len(subjects), "subject", shown=show_progress
+        ) as progress:
+            for (domain, subject), outcome in outcomes:
+                progress.advance()
+                if isinstance(outcome, UserError):
+                    problems.append(f"{subject.name}: {outcome}")
+                elif not outcome:
+                    without.append(
+                        f"{subject.name}: no slice with {options.min_tumor_area_pixels} or more "
+                        "pixels of tumour"
+                    )
+                else:
+                    table.append(SubjectSlices(domain, subject.name, subject.patient, len(outcome)))
+                    yield from outcome
+        _check_outcome(source, options, table, problems, without)
+
+    write_slices(folder / _RECORDS, records(), options.image_size)
+    contents = {"table": table, "skipped": problems + without}
+    (folder / _CONTENTS).write_text(json.dumps(contents, indent=1))
+
+
+def _load_subject(domain: str, subject: Subject, options: SliceOptions) -> list[Record] | UserError:
+    try:
+        scan = subject.load()
+        if domain == _PAIRED:
+            return prepare_scan(subject.name, scan, options)
+        return prepare_picture(
+            subject.name, scan, options.image_size, is_mask=domain.endswith("_b")
+        )
+    except UserError as error:
+        return error
+
+
+def _in_parallel(
+    function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with its result, in order, with a few worked on ahead in threads."""
+    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
+        pending = deque()
+        for item in items:
+            pending.append((item, pool.submit(function, item)))
+            if len(pending) > _LOADING_THREADS:
+                done, future = pending.popleft()
+                yield done, future.result()
+        for done, future in pending:
+            yield done, future.result()
+
+
+def _check_outcome(
+    source: Source,
+    options: SliceOptions,
+    table: Sequence[SubjectSlices],
+    problems: Sequence[str],
+    without: Sequence[str],
+) -> None:
+    if problems and not options.skip_bad_subjects:
+        shown = [f"  {problem.rstrip('.')}" for problem in problems[:PROBLEMS_SHOWN]]
+        if more := len(problems) - len(shown):
+            shown.append(f"  and {more} more")
+        raise UserError(
+            f"--data_dir={source.root}: {len(problems)} of "
+            f"{len(problems) + len(table) + len(without)} subjects can't be used:\n"
+            + "\n".join(shown)
+            + "\nMend them, or go on without them by --skip_bad_subjects."
+        )
+    if not table and without:
+        raise UserError(
+            f"--min_tumor_area_pixels={options.min_tumor_area_pixels}: no slice of the "
+            f"{len(without)} usable subjects shows so much tumour; ask for less."
+        )
+    if not table:
+        raise UserError(
+            f"--data_dir={source.root}: none of its {len(problems)} subjects can be used; the "
+            f"first problem is: {problems[0]}"
+        )
+
+
+def _cache_key(source: Source, options: SliceOptions) -> str:
+    groups = source.domains or {_PAIRED: source.subjects}
+    files = [
+        (
+            domain,
+            subject.name,
+            subject.patient,
+            path.relative_to(source.root).as_posix(),
+            _stamp(path),
+        )
+        for domain, group in groups.items()
+        for subject in group
+        for path in subject.files
+    ]
+    of_division = {"test_fraction", "seed"}
+    shaping = {k: v for k, v in options._asdict().items() if k not in of_division}
+    return _digest([PREPARATION_VERSION, source.kind, source.problems, shaping, files])
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(described: Any) -> str:
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def _names(*parts: Records) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(name) for records in parts for name in records.subjects))

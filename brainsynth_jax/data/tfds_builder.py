@@ -1,0 +1,94 @@
+"""Prepared slices on disk: array_record files written and read by tensorflow_datasets.
+
+The one place that knows tensorflow_datasets. TensorFlow itself is not needed, neither to write
+nor to read.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from brainsynth_jax.data.slices import Record
+
+_SPLIT = "slices"
+
+tfds.disable_progress_bar()
+
+
+class PreparedSlices(tfds.core.GeneratorBasedBuilder):
+    """Slices in the order given, with the fields that the module `slices` documents."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, records: Iterable[Record], image_size: int, **kwargs: Any):
+        self._records = records
+        self._image_size = image_size
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        picture = (self._image_size, self._image_size, 1)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": _tensor(picture, np.uint8),
+                    "tissue": _tensor(picture, np.uint8),
+                    "subject": tfds.features.Text(),
+                    "slice_number": np.int32,
+                    "spacing_mm": _tensor((3,), np.float32),
+                    "intensity_offset": np.float32,
+                    "intensity_scale": np.float32,
+                    "brain_median": np.float32,
+                    "brain_std": np.float32,
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        return {_SPLIT: self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, Record]]:
+        yield from enumerate(self._records)
+
+    def _log_download_bytes(self) -> None:
+        """Says nothing: nothing is downloaded."""
+
+    def _log_download_done(self) -> None:
+        """Says nothing: nothing was downloaded."""
+
+
+def write_slices(folder: Path, records: Iterable[Record], image_size: int) -> None:
+    """Writes the records, in order, to a new `folder`, whose parent has to exist.
+
+    What `records` raises, this raises; then `folder` is not there.
+
+    Raises:
+      OSError: the disk is full or may not be written.
+    """
+    workshop = folder.with_name(folder.name + ".writing")
+    builder = PreparedSlices(
+        records=records, image_size=image_size, data_dir=workshop, file_format="array_record"
+    )
+    try:
+        builder.download_and_prepare()
+    except RuntimeError as error:  # what array_record makes of a full disk
+        raise OSError(str(error)) from error
+    Path(builder.data_dir).replace(folder)
+    shutil.rmtree(workshop)
+
+
+def open_slices(folder: Path) -> Sequence[Record]:
+    """The records in a folder of `write_slices`, by index; each is read when asked for."""
+    return tfds.builder_from_directory(folder).as_data_source(_SPLIT)
+
+
+def _tensor(shape: tuple[int, ...], dtype: type) -> tfds.features.Tensor:
+    # array_record compresses by itself: with zlib on top the files stay as large, and writing
+    # and reading take three times as long.
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")

@@ -1,0 +1,155 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
+from brainsynth_jax.data.pipeline import load_slices, make_batches
+from brainsynth_jax.data.prepared import prepare_slices
+from brainsynth_jax.data.slices import SliceOptions
+from brainsynth_jax.data.sources import recognise
+from brainsynth_jax.errors import UserError
+
+STYLE = ("tumor_in_brain", "classes")
+
+
+@pytest.fixture
+def dataset(make_brats, tmp_path):
+    options = SliceOptions(image_size=24, min_tumor_area_pixels=5, test_fraction=0.25)
+    return prepare_slices(recognise(make_brats(), "flair"), options, tmp_path / "cache", False)
+
+
+@pytest.fixture
+def draw(dataset):
+    """draw(count, batch_size, seed, ...): that many batches."""
+
+    def draw(count, batch_size=1, seed=0, data=dataset, **options):
+        batches = make_batches(data, *STYLE, batch_size, seed, **options)
+        drawn = list(itertools.islice(batches, count))
+        batches.close()
+        return drawn
+
+    return draw
+
+
+def indices_of(batches, name, records, picture):
+    """Which record each picture in the batches is."""
+    known = {picture(record).tobytes(): index for index, record in enumerate(records)}
+    assert len(known) == len(records)
+    return [known[image.tobytes()] for batch in batches for image in batch[name]]
+
+
+def as_a(record):
+    return record["image"].astype(np.float32) / np.float32(127.5) - 1
+
+
+def as_b(record):
+    return render_mask(record["tissue"], *STYLE)
+
+
+def test_a_batch_is_what_the_step_expects(draw):
+    (batch,) = draw(1, batch_size=5)
+    for name in ("image_a", "image_b"):
+        assert batch[name].shape == (5, 24, 24, 1)
+        assert batch[name].dtype == np.float32
+        assert batch[name].min() == -1
+        assert batch[name].max() <= 1
+    assert batch["index"].tolist() == [0, 1, 2, 3, 4]
+    assert batch["index"].dtype == np.int32
+
+
+def test_every_pass_takes_each_once_in_a_new_order_of_its_own(draw, dataset):
+    batches = draw(9, batch_size=3)
+    a = np.reshape(indices_of(batches, "image_a", dataset.train_a, as_a), (3, 9))
+    b = np.reshape(indices_of(batches, "image_b", dataset.train_a, as_b), (3, 9))
+    for order in (*a, *b):
+        assert sorted(order) == list(range(9))
+    assert len({tuple(order) for order in (*a, *b)}) == 6
+
+
+@pytest.mark.parametrize("start_step", [1, 5, 12])
+def test_starting_later_gives_what_would_have_come(draw, start_step):
+    whole = draw(16, batch_size=2)
+    rest = draw(16 - start_step, batch_size=2, start_step=start_step)
+    for one, other in zip(whole[start_step:], rest, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_the_seed_decides_the_order(draw, dataset):
+    orders = {
+        tuple(indices_of(draw(9, seed=seed), "image_a", dataset.train_a, as_a))
+        for seed in (0, 0, 1, 2)
+    }
+    assert len(orders) == 3
+
+
+def test_a_cap_chooses_the_same_slices_for_both_domains(draw, dataset):
+    batches = draw(12, train_pairs=4)
+    a = indices_of(batches, "image_a", dataset.train_a, as_a)
+    b = indices_of(batches, "image_b", dataset.train_a, as_b)
+    assert len(set(a)) == 4
+    assert set(a) == set(b)
+    assert set(indices_of(draw(12, train_pairs=4, seed=1), "image_a", dataset.train_a, as_a)) != (
+        set(a)
+    )
+
+
+def test_a_batch_may_be_larger_than_the_data(draw):
+    (batch,) = draw(1, batch_size=20)
+    assert batch["image_a"].shape[0] == 20
+
+
+def test_damage_is_told_from_the_threads(draw, dataset, tmp_path):
+    (path,) = (tmp_path / "cache").rglob("*array_record*")
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(UserError, match="delete this folder"):
+        draw(9)
+
+
+def test_unpaired_pictures_are_taken_as_they_are(draw, make_cyclegan, tmp_path):
+    source = recognise(make_cyclegan(), "flair")
+    unpaired = prepare_slices(source, SliceOptions(image_size=24), tmp_path / "cache", False)
+    batches = draw(6, data=unpaired)
+    assert set(indices_of(batches, "image_a", unpaired.train_a, as_a)) == {0, 1, 2}
+    assert set(np.unique(batches[0]["image_b"])) == {-1, 1}
+
+
+def test_loaded_slices_are_the_records(dataset):
+    loaded = load_slices(dataset.test_a, *STYLE)
+    assert loaded.image.shape == loaded.mask.shape == (3, 24, 24, 1)
+    assert loaded.tissue.shape == loaded.brain_z.shape == (3, 24, 24)
+    assert loaded.brain_z.dtype == loaded.image.dtype == loaded.mask.dtype == np.float32
+    assert loaded.subjects == list(dataset.test_subjects) * 3
+    assert loaded.slice_numbers.tolist() == [r["slice_number"] for r in dataset.test_a]
+    np.testing.assert_array_equal(loaded.spacing_mm, np.ones((3, 3)))
+    np.testing.assert_array_equal(loaded.tissue, [r["tissue"][..., 0] for r in dataset.test_a])
+    np.testing.assert_array_equal(loaded.mask, [as_b(r) for r in dataset.test_a])
+    np.testing.assert_array_equal(
+        decode_tumor(loaded.mask[..., 0], *STYLE), is_tumor(loaded.tissue)
+    )
+
+
+def test_brain_z_is_standardised_by_the_brain(dataset):
+    loaded = load_slices(dataset.train_a, *STYLE)
+    record = dataset.train_a[4]
+    units = record["intensity_offset"] + record["intensity_scale"] * as_a(record)[..., 0]
+    expected = (units - record["brain_median"]) / record["brain_std"]
+    np.testing.assert_allclose(loaded.brain_z[4], expected, rtol=1e-4, atol=1e-4)
+    brain = loaded.tissue == 1
+    assert abs(np.median(loaded.brain_z[brain])) < 0.2
+    assert loaded.brain_z[loaded.tissue >= 2].mean() > 1
+
+
+@pytest.mark.parametrize("limit", [1, 3, 4, 7])
+def test_a_limit_is_spread_over_the_subjects(dataset, limit):
+    loaded = load_slices(dataset.train_a, *STYLE, limit=limit, seed=5)
+    counts = [loaded.subjects.count(name) for name in dataset.train_subjects]
+    assert sum(counts) == limit
+    assert max(counts) - min(counts) <= 1
+    again = load_slices(dataset.train_a, *STYLE, limit=limit, seed=5)
+    np.testing.assert_array_equal(loaded.image, again.image)
+
+
+def test_a_limit_beyond_the_data_takes_all(dataset):
+    assert len(load_slices(dataset.train_a, *STYLE, limit=100).image) == 9
