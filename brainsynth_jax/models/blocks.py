@@ -162,7 +162,7 @@ def dropout(x: Array, rate: float, keys: Array | None, layer: int) -> Array:
 
 
 class Conv(nn.Module):
-    """Padded convolution with bias.
+    """Padded convolution.
 
     Attributes:
         features: output channels.
@@ -170,6 +170,8 @@ class Conv(nn.Module):
         stride: 1 or 2.
         padding: pixels added on each side.
         padding_mode: "constant" (zeros) or "reflect".
+        use_bias: False before an instance norm, which would subtract the bias again: its gradient
+            is rounding noise, and Adam would make full-sized steps of that.
         dtype: type of the products.
     """
 
@@ -178,6 +180,7 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 1
     padding_mode: str = "constant"
+    use_bias: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -185,25 +188,29 @@ class Conv(nn.Module):
         """(N, H, W, C) -> (N, H', W', features)."""
         size = self.kernel_size
         kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         pad = (self.padding, self.padding)
         x = jnp.pad(x.astype(self.dtype), ((0, 0), pad, pad, (0, 0)), mode=self.padding_mode)
-        return conv(x, kernel.astype(self.dtype), self.stride) + bias.astype(self.dtype)
+        x = conv(x, kernel.astype(self.dtype), self.stride)
+        if self.use_bias:
+            x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return x
 
 
 class Upsample(nn.Module):
-    """Doubles height and width by a learned convolution with bias.
+    """Doubles height and width by a learned convolution.
 
     Attributes:
         features: output channels.
         kernel_size: of the transposed convolution, 3 or 4; a resize convolution is always 3x3.
         method: "deconv" (transposed convolution) or "resize" (nearest neighbour + convolution).
+        use_bias: as of `Conv`.
         dtype: type of the products.
     """
 
     features: int
     kernel_size: int = 4
     method: str = "deconv"
+    use_bias: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -213,5 +220,7 @@ class Upsample(nn.Module):
             self.method
         ]
         kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+        x = form(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return x

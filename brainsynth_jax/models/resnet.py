@@ -28,7 +28,14 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """(N, H, W, C) -> (N, H, W, C)."""
-        conv = partial(Conv, x.shape[-1], kernel_size=3, padding_mode="reflect", dtype=self.dtype)
+        conv = partial(
+            Conv,
+            x.shape[-1],
+            kernel_size=3,
+            padding_mode="reflect",
+            use_bias=False,
+            dtype=self.dtype,
+        )
         y = nn.relu(instance_norm(conv()(x)))
         return x + instance_norm(conv()(y))
 
@@ -63,10 +70,12 @@ class ResnetGenerator(nn.Module):
         """
         del keys
         wide = partial(Conv, kernel_size=7, padding=3, padding_mode="reflect", dtype=self.dtype)
-        down = partial(Conv, kernel_size=3, stride=2, dtype=self.dtype)
-        up = partial(Upsample, kernel_size=3, method=self.upsample, dtype=self.dtype)
+        down = partial(Conv, kernel_size=3, stride=2, use_bias=False, dtype=self.dtype)
+        up = partial(
+            Upsample, kernel_size=3, method=self.upsample, use_bias=False, dtype=self.dtype
+        )
 
-        x = nn.relu(instance_norm(wide(self.width)(image)))  # (N, H, W, width)
+        x = nn.relu(instance_norm(wide(self.width, use_bias=False)(image)))  # (N, H, W, width)
         x = nn.relu(instance_norm(down(2 * self.width)(x)))
         x = nn.relu(instance_norm(down(4 * self.width)(x)))  # (N, H/4, W/4, 4 width)
         for _ in range(self.blocks):

@@ -59,13 +59,14 @@ class UnetGenerator(nn.Module):
         x = down(self.width)(image)  # (N, H/2, W/2, width)
         skips = [x]
         for level in range(1, HALVINGS):  # ... (N, H/256, W/256, 8 width)
-            x = down(self.width * min(2**level, 8))(leaky_relu(x))
-            if level < HALVINGS - 1:
+            innermost = level == HALVINGS - 1
+            x = down(self.width * min(2**level, 8), use_bias=innermost)(leaky_relu(x))
+            if not innermost:
                 x = instance_norm(x)
                 skips.append(x)
 
         for level in reversed(range(HALVINGS - 1)):  # ... (N, H/2, W/2, 2 width)
-            x = instance_norm(up(self.width * min(2**level, 8))(nn.relu(x)))
+            x = instance_norm(up(self.width * min(2**level, 8), use_bias=False)(nn.relu(x)))
             layer = HALVINGS - 1 - level
             if layer <= 3:
                 x = dropout(x, self.dropout_rate, keys, layer)

@@ -206,7 +206,9 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
         state: CycleGanState, batch: dict[str, Array], key: Array
     ) -> tuple[CycleGanState, Metrics]:
         image_a, image_b, index = batch["image_a"], batch["image_b"], batch["index"]
-        images_key, pool_a_key, pool_b_key = jax.random.split(jax.random.fold_in(key, state.step), 3)
+        images_key, pool_a_key, pool_b_key = jax.random.split(
+            jax.random.fold_in(key, state.step), 3
+        )
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(images_key, i), 12))(index).T
 
         generators, generator_moments, generator_terms, fake_a, fake_b = update_generators(

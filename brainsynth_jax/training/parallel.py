@@ -19,6 +19,21 @@ AXIS_NAME = "batch"
 Step = Callable[[Any, dict[str, Array], Array], tuple[Any, dict[str, Array]]]
 
 
+def choose_devices(count: int) -> list[jax.Device]:
+    """The first `count` of this machine's devices, all of them for 0.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    devices = jax.local_devices()
+    if count > len(devices):
+        raise UserError(
+            f"--devices={count}: this machine has {len(devices)} ({devices[0].device_kind}). "
+            f"Give 1 to {len(devices)}, or 0 for all."
+        )
+    return devices[:count] if count else devices
+
+
 def check_batch_size(batch_size: int, device_count: int) -> None:
     """Raises UserError unless the batch can be cut into equal parts, one a device."""
     if batch_size % device_count:
@@ -26,7 +41,7 @@ def check_batch_size(batch_size: int, device_count: int) -> None:
         fitting = " or ".join(str(n) for n in (below, below + device_count) if n)
         raise UserError(
             f"--batch_size={batch_size} cannot be shared equally by {device_count} devices. "
-            f"Choose a multiple of {device_count}, such as {fitting}."
+            f"Choose a multiple of {device_count}, such as {fitting}, or fewer --devices."
         )
 
 

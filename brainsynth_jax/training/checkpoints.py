@@ -1,0 +1,160 @@
+"""Checkpoints: everything that a run is, written whole or not at all. The home of Orbax."""
+
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from brainsynth_jax.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one run, one folder a step.
+
+    They are written in the background and appear under their name only when complete. The newest
+    few stay, and the one of the highest score.
+
+    Args:
+        folder: made if it does not exist.
+        keep: how many of the newest stay.
+        read_only: never write or delete, for looking at a run.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3, read_only: bool = False) -> None:
+        self.folder = folder.absolute()
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics["score"],
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=lambda metrics: metrics["score"],
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
+                create=not read_only,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the highest score, None where none has a score."""
+        return self._manager.best_step()
+
+    def save(self, step: int, state: Any, score: float | None = None) -> None:
+        """Starts writing the state after `step` steps; returns before it is done.
+
+        Raises:
+            UserError: this or the previous writing failed, for instance on a full disk.
+        """
+        metrics = None if score is None else {"score": float(score)}
+        self._guard(
+            lambda: self._manager.save(
+                step, args=ocp.args.StandardSave(state), metrics=metrics, force=True
+            )
+        )
+
+    def wait(self) -> None:
+        """Returns when all is written.
+
+        Raises:
+            UserError: the writing failed, for instance on a full disk.
+        """
+        self._guard(self._manager.wait_until_finished)
+
+    def restore(self, step: int, like: Any) -> Any:
+        """The state saved at `step`, placed as `like` is.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
+        """
+        if step not in self.steps:
+            raise UserError(
+                f"{self.folder} holds no checkpoint of step {step}; there are {self.steps}."
+            )
+        try:
+            return self._restore(step, like)
+        except Exception as error:
+            raise UserError(
+                f"The checkpoint {self.folder / str(step)} is damaged "
+                f"({_first_line(error)}). Delete that folder, or choose another of {self.steps}."
+            ) from error
+
+    def restore_newest(self, like: Any) -> tuple[int, Any] | None:
+        """The newest checkpoint that can be read, as (step, state); None in a new run.
+
+        A damaged one is passed over with a warning, and moved aside so that its step can be saved
+        again.
+
+        Raises:
+            UserError: there are checkpoints, and none can be read.
+        """
+        steps = self.steps
+        for step in reversed(steps):
+            try:
+                return step, self._restore(step, like)
+            except Exception as error:  # whatever a damaged file makes a reader raise
+                aside = _move_aside(self.folder / str(step))
+                self._manager.reload()
+                _log.warning(
+                    "The checkpoint of step %d is damaged (%s) and was moved to %s; "
+                    "falling back to the one before.",
+                    step,
+                    _first_line(error),
+                    aside,
+                )
+        if steps:
+            raise UserError(
+                f"None of the checkpoints in {self.folder} (steps {steps}) can be read. "
+                "Start afresh with another --workdir."
+            )
+        return None
+
+    def _restore(self, step: int, like: Any) -> Any:
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+
+    def _guard(self, write: Any) -> None:
+        try:
+            write()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"The checkpoint could not be written to {self.folder}: {_first_line(error)}. "
+                "Make room there or give it the right to be written to, then start again with the "
+                f"same --workdir: the run goes on from the newest complete checkpoint, {self.steps}."
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _move_aside(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"damaged-{folder.name}-{number}")).exists():
+        number += 1
+    return folder.rename(aside)

@@ -1,0 +1,135 @@
+"""The loop around a training step: batches in, logs and checkpoints out. Knows no model."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.progress import Progress
+from brainsynth_jax.training.checkpoints import Checkpoints
+from brainsynth_jax.training.logs import Logs
+from brainsynth_jax.training.stop_request import StopRequest
+
+
+class Plan(NamedTuple):
+    """How long to train and how often to log.
+
+    Attributes:
+        epochs: in all, those of earlier runs of the same folder counted in.
+        steps_per_epoch: optimiser updates in an epoch.
+        log_every_steps: a record is logged at each multiple, and at the end of each epoch.
+        shown: names of the metrics shown beside the progress.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    log_every_steps: int
+    shown: tuple[str, ...]
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser updates in all."""
+        return self.epochs * self.steps_per_epoch
+
+
+class EpochResult(NamedTuple):
+    """What the end of an epoch found.
+
+    Attributes:
+        values: named numbers, for the log.
+        score: higher is better, for keeping the best checkpoint; None where there is none.
+    """
+
+    values: dict[str, float]
+    score: float | None
+
+
+def train(
+    state: Any,
+    step_function: Callable,
+    batches: Iterator[dict[str, Any]],
+    key: Array,
+    plan: Plan,
+    logs: Logs,
+    checkpoints: Checkpoints,
+    finish_epoch: Callable[[Any, int], EpochResult],
+    stop: StopRequest,
+) -> Any:
+    """Trains from `state.step` to the end of the plan, or until told to stop.
+
+    Args:
+        state: with a `step` counter; used up.
+        step_function: `(state, batch, key) -> (state, metrics)`, compiled.
+        batches: the first is the one of step `state.step`.
+        key: the run's random key.
+        plan: how long.
+        logs: takes the metrics of each logged step.
+        checkpoints: takes the state at the end of each epoch and when stopped.
+        finish_epoch: called with the state and the epoch's number, from 1.
+        stop: looked at after each step.
+
+    Returns:
+        The last state, with a checkpoint of it written. When stopped early, `state.step` is less
+        than `plan.total_steps`.
+
+    Raises:
+        UserError: a metric is not finite, or a checkpoint cannot be written.
+    """
+    step = int(state.step)
+    unchecked: list[tuple[int, dict[str, Array]]] = []
+    clock, clock_step = time.perf_counter(), step
+
+    with Progress("Training", plan.total_steps, "step", done=step) as progress:
+        note = ""
+        while step < plan.total_steps and not stop.received:
+            state, metrics = step_function(state, next(batches), key)
+            step += 1
+            unchecked.append((step, metrics))
+            ends_epoch = step % plan.steps_per_epoch == 0
+            if ends_epoch or step % plan.log_every_steps == 0:
+                epoch = math.ceil(step / plan.steps_per_epoch)
+                values = _checked(unchecked, checkpoints)
+                unchecked.clear()
+                seconds = (time.perf_counter() - clock) / (step - clock_step)
+                logs.write(step, epoch, values | {"seconds_per_step": seconds})
+                note = " ".join(f"{name} {values[name]:.3f}" for name in plan.shown)
+                if ends_epoch:
+                    result = finish_epoch(state, epoch)
+                    if result.values:
+                        logs.write(step, epoch, result.values)
+                    checkpoints.save(step, state, result.score)
+                clock, clock_step = time.perf_counter(), step
+            progress.advance(1, note)
+
+    if unchecked:
+        _checked(unchecked, checkpoints)
+        checkpoints.save(step, state)
+    checkpoints.wait()
+    return state
+
+
+def _checked(
+    metrics: list[tuple[int, dict[str, Array]]], checkpoints: Checkpoints
+) -> dict[str, float]:
+    """The last step's metrics as floats, after a look at all steps since the last log."""
+    for step, values in jax.device_get(metrics):
+        values = {name: float(value) for name, value in values.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                checkpoints.wait()
+                good = checkpoints.steps
+                raise UserError(
+                    f"Training stopped at step {step}: {name} is {value}. "
+                    + (
+                        f"The last good checkpoint is step {good[-1]} in {checkpoints.folder}. "
+                        if good
+                        else "There was no checkpoint yet. "
+                    )
+                    + "In a new --workdir, try a lower --learning_rate, --precision=float32 or "
+                    "another --seed."
+                )
+    return values

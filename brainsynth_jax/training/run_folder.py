@@ -1,0 +1,104 @@
+"""The folder of one run, and options.json, which says what the run is."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from brainsynth_jax.errors import UserError
+
+OPTIONS_FILE = "options.json"
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
+
+
+def next_run_folder(runs: Path, name: str) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002, ... after the highest that exists."""
+    numbers = [
+        int(folder.name.removeprefix(f"{name}-"))
+        for folder in runs.glob(f"{name}-*")
+        if folder.name.removeprefix(f"{name}-").isdigit()
+    ]
+    return runs / f"{name}-{max(numbers, default=0) + 1:03d}"
+
+
+def load_options(workdir: Path) -> dict[str, Any] | None:
+    """What `save_options` wrote; None where the folder is new, empty or not there.
+
+    Raises:
+        UserError: the path is a file, the folder holds something else, or options.json is damaged.
+    """
+    path = workdir / OPTIONS_FILE
+    if workdir.is_file():
+        raise UserError(f"--workdir={workdir} is a file; give a folder, new or of an earlier run.")
+    if not path.exists():
+        if workdir.is_dir() and any(workdir.iterdir()):
+            raise UserError(
+                f"--workdir={workdir} is not empty and holds no {OPTIONS_FILE}, so it is not a "
+                "run's folder. Nothing was touched; give a new folder."
+            )
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read as JSON ({error}); restore it, or start a new --workdir."
+        ) from error
+
+
+def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Mapping) -> None:
+    """Writes options.json: the resolved flags, versions, devices and data of a run.
+
+    Args:
+        workdir: made if it does not exist.
+        script: the script's name, "cyclegan".
+        flags: every flag's value.
+        data: fingerprint, subjects of each split, those left out.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    options = {
+        "script": script,
+        "flags": dict(flags),
+        "data": dict(data),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in _PACKAGES},
+        "devices": [device.device_kind for device in jax.local_devices()],
+    }
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        partial = workdir / f"{OPTIONS_FILE}.tmp"
+        partial.write_text(json.dumps(options, indent=2) + "\n")
+        partial.replace(workdir / OPTIONS_FILE)
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written to ({error.strerror}). Give a folder on a disk "
+            "with room and the right to write."
+        ) from error
+
+
+def check_same_options(workdir: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuses to go on with other options than a run began with.
+
+    Args:
+        workdir: for the message.
+        stored: name -> value the run began with.
+        given: name -> value wanted now; names absent from it are not compared.
+
+    Raises:
+        UserError: names each difference with both values.
+    """
+    differences = [
+        f"{name} was {stored.get(name)!r} and is now {value!r}"
+        for name, value in given.items()
+        if stored.get(name) != value
+    ]
+    if differences:
+        raise UserError(
+            f"The run in {workdir} began with other options: {'; '.join(differences)}. "
+            "Leave these out to go on with the run as it began, or give a new --workdir."
+        )

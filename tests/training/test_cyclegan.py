@@ -1,0 +1,157 @@
+"""The update rule: what it optimises, and that it is the same on one device and on two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from brainsynth_jax import losses
+from brainsynth_jax.models.patch import PatchDiscriminator
+from brainsynth_jax.models.resnet import ResnetGenerator
+from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state, make_train_step
+from brainsynth_jax.training.optimizer import make_adam, make_schedule
+from brainsynth_jax.training.parallel import compile_step, place_state
+
+SIZE = 32
+
+
+def small_model(**settings):
+    adam = make_adam(make_schedule(2e-4, 100))
+    return CycleGan(
+        ResnetGenerator(width=4, blocks=1), PatchDiscriminator(width=4), adam, adam, **settings
+    )
+
+
+def random_batch(seed, count=2):
+    a, b = jax.random.uniform(
+        jax.random.key(seed), (2, count, SIZE, SIZE, 1), minval=-1.0, maxval=1.0
+    )
+    return {"image_a": a, "image_b": b, "index": jnp.arange(count)}
+
+
+def run_steps(model, devices, steps, count=2):
+    state = place_state(create_cyclegan_state(model, jax.random.key(0), SIZE), devices)
+    step = compile_step(lambda axis_name: make_train_step(model, axis_name), devices)
+    for number in range(steps):
+        state, metrics = step(state, random_batch(number, count), jax.random.key(7))
+    return jax.device_get((state, metrics))
+
+
+def test_metrics_are_table_2_of_the_paper():
+    model = small_model(identity_weight=2.0, pool_size=0)
+    state = create_cyclegan_state(model, jax.random.key(0), SIZE)
+    batch = random_batch(0)
+    _, m = jax.jit(make_train_step(model))(state, batch, jax.random.key(1))
+
+    def generate(name, image):
+        return model.generator.apply({"params": state.generators[name]}, image)
+
+    def judge(name, image):
+        return model.discriminator.apply({"params": state.discriminators[name]}, image)
+
+    a, b = batch["image_a"], batch["image_b"]
+    fake_b, fake_a = generate("ab", a), generate("ba", b)
+    adv_ab = np.mean((1 - judge("b", fake_b)) ** 2)
+    adv_ba = np.mean((1 - judge("a", fake_a)) ** 2)
+    cycle = 10 * (
+        np.mean(np.abs(generate("ba", fake_b) - a)) + np.mean(np.abs(generate("ab", fake_a) - b))
+    )
+    real_a, fake_a_loss = np.mean((1 - judge("a", a)) ** 2), np.mean(judge("a", fake_a) ** 2)
+    real_b, fake_b_loss = np.mean((1 - judge("b", b)) ** 2), np.mean(judge("b", fake_b) ** 2)
+    identity = 2 * (np.mean(np.abs(generate("ba", a) - a)) + np.mean(np.abs(generate("ab", b) - b)))
+    expected = {
+        "Gen": adv_ab + adv_ba + cycle,
+        "Gen_AB": adv_ab + cycle,
+        "Gen_BA": adv_ba + cycle,
+        "adv_AB": adv_ab,
+        "adv_BA": adv_ba,
+        "cycle": cycle,
+        "identity": identity,
+        "Dis": (real_a + fake_a_loss + real_b + fake_b_loss) / 2,
+        "Dis_A": (real_a + fake_a_loss) / 2,
+        "Dis_realA": real_a,
+        "Dis_fakeA": fake_a_loss,
+        "Dis_B": (real_b + fake_b_loss) / 2,
+        "Dis_realB": real_b,
+        "Dis_fakeB": fake_b_loss,
+    }
+    assert m.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(m[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_each_network_moves_and_only_the_average_lags():
+    model = small_model(average_decay=0.9)
+    before = create_cyclegan_state(model, jax.random.key(0), SIZE)
+    after, _ = jax.jit(make_train_step(model))(before, random_batch(0), jax.random.key(1))
+    for part in ("generators", "discriminators"):
+        for name, params in getattr(after, part).items():
+            moved = jax.tree.map(
+                lambda new, old: float(jnp.abs(new - old).max()),
+                params,
+                getattr(before, part)[name],
+            )
+            # The first step of Adam moves every weight that has a gradient by its rate.
+            assert max(jax.tree.leaves(moved)) == pytest.approx(2e-4, rel=0.01)
+    np.testing.assert_allclose(
+        jax.tree.leaves(after.average)[0],
+        0.1 * jax.tree.leaves(before.generators)[0] + 0.9 * jax.tree.leaves(after.generators)[0],
+        rtol=1e-5,
+    )
+    assert after.best_generators is after.average
+    assert int(after.step) == 1
+
+
+def test_the_generators_learn_to_close_the_cycle():
+    model = small_model()
+    step = compile_step(lambda axis_name: make_train_step(model, axis_name), jax.devices()[:1])
+    state = create_cyclegan_state(model, jax.random.key(0), SIZE)
+    smooth = jnp.broadcast_to(jnp.linspace(-0.9, 0.9, SIZE)[:, None], (SIZE, SIZE))[None, ..., None]
+    batch = {"image_a": smooth, "image_b": -smooth, "index": jnp.arange(1)}
+    cycle = []
+    for _ in range(60):
+        state, metrics = step(state, batch, jax.random.key(1))
+        cycle.append(float(metrics["cycle"]))
+    assert np.mean(cycle[-5:]) < 0.6 * cycle[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"pool_size": 3, "discriminator_noise": 0.1, "average_decay": 0.9}, {"pool_size": 0}],
+    ids=["pool, noise and average", "plain"],
+)
+def test_two_devices_and_one_give_the_same_parameters(settings):
+    one, two = (run_steps(small_model(**settings), jax.devices()[:n], steps=5) for n in (1, 2))
+    for (path, ours), (_, theirs) in zip(
+        *(jax.tree_util.tree_leaves_with_path(result) for result in (one, two)), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-3, err_msg=name)
+
+
+def test_the_compiled_step_compiles_once_on_two_devices():
+    devices = jax.devices()[:2]
+    model = small_model()
+    traces = []
+
+    def make_step(axis_name):
+        step = make_train_step(model, axis_name)
+
+        def counted(state, batch, key):
+            traces.append(axis_name)
+            return step(state, batch, key)
+
+        return counted
+
+    step = compile_step(make_step, devices)
+    state = place_state(create_cyclegan_state(model, jax.random.key(0), SIZE), devices)
+    for number in range(3):
+        state, _ = step(state, random_batch(number), jax.random.key(7))
+    assert traces == ["batch"]
+
+
+def test_losses_by_hand():
+    scores = jnp.array([[0.0, 1.0], [2.0, 0.5]])
+    assert float(jax.jit(losses.least_squares_real)(scores)) == pytest.approx(2.25 / 4)
+    assert float(jax.jit(losses.least_squares_fake)(scores)) == pytest.approx(5.25 / 4)
+    assert float(losses.mean_absolute_error(scores, jnp.ones((2, 2)))) == pytest.approx(2.5 / 4)

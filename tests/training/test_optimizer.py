@@ -1,0 +1,39 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from brainsynth_jax.training.average import update_average
+from brainsynth_jax.training.optimizer import make_adam, make_schedule
+
+
+def test_the_rate_is_constant_by_default():
+    assert [float(make_schedule(2e-4, 100)(step)) for step in (0, 50, 99)] == [2e-4] * 3
+
+
+def test_the_rate_falls_linearly_over_the_last_steps():
+    schedule = make_schedule(1.0, total_steps=100, decay_steps=40)
+    rates = [float(schedule(step)) for step in (0, 60, 70, 80, 100)]
+    assert rates == pytest.approx([1.0, 1.0, 0.75, 0.5, 0.0])
+
+
+def test_adam_by_hand():
+    """Two updates of Kingma and Ba, algorithm 1, with beta1 0.5, beta2 0.999, epsilon 1e-8."""
+    adam = make_adam(make_schedule(0.1, 10))
+    param, moments = jnp.float32(1.0), adam.init(jnp.float32(1.0))
+    m = v = 0.0
+    expected = 1.0
+    for t, gradient in enumerate((0.3, -0.2), start=1):
+        m, v = 0.5 * m + 0.5 * gradient, 0.999 * v + 0.001 * gradient**2
+        expected -= 0.1 * (m / (1 - 0.5**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        update, moments = adam.update(jnp.float32(gradient), moments, param)
+        param = optax.apply_updates(param, update)
+    assert float(param) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_average_starts_fast_and_ends_at_its_decay():
+    zero, one = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+    early = update_average(zero, one, jnp.int32(0), 0.99)
+    np.testing.assert_allclose(early["w"], 1 - 1 / 10)
+    late = update_average(zero, one, jnp.int32(100_000), 0.99)
+    np.testing.assert_allclose(late["w"], 0.01, rtol=1e-5)
