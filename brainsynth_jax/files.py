@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise UserError(
             f"{path} could not be written ({error.strerror}): the run folder needs a disk that is "
             "writable and has room; free some space or choose another folder with --workdir."

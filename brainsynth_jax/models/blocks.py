@@ -1,8 +1,8 @@
 """The layers that every network of the project is made of.
 
-Images are (N, H, W, C). Parameters have the standard shapes: a kernel is (height, width, in, out), a
-bias (out,), both float32; `dtype` is the type in which a layer multiplies. Which *form* computes a
-layer is decided here and nowhere else: XLA on a CPU is up to 25 times slower at gradients of
+Images are (N, H, W, C). Parameters have the standard shapes: a kernel is (height, width, in, out),
+a bias (out,), both float32; `dtype` is the type in which a layer multiplies. Which *form* computes
+a layer is decided here and nowhere else: XLA on a CPU is up to 25 times slower at gradients of
 transposed and of one-channel convolutions than at those of plain ones, so these are written as
 plain convolutions or matrix products on rearranged pixels. The numbers are the same.
 """

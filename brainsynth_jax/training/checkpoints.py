@@ -144,7 +144,8 @@ class Checkpoints:
             raise UserError(
                 f"The checkpoint could not be written to {self.folder}: {_first_line(error)}. "
                 "Make room there or give it the right to be written to, then start again with the "
-                f"same --workdir: the run goes on from the newest complete checkpoint, {self.steps}."
+                "same --workdir: the run goes on from the newest complete checkpoint of "
+                f"{self.steps}."
             ) from error
 
 

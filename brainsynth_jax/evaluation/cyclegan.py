@@ -1,0 +1,194 @@
+"""A trained CycleGAN on slices whose truth is known: what goes into evaluation.json."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from brainsynth_jax import losses
+from brainsynth_jax.data.masks import decode_tumor, is_brain, is_tumor
+from brainsynth_jax.data.pipeline import SliceBatch
+from brainsynth_jax.evaluation.segmentation import score_subjects, summarize_subjects
+from brainsynth_jax.evaluation.threshold import ThresholdBaseline, apply_threshold
+from brainsynth_jax.evaluation.translation import mae, mse, paired_cycle, table2
+from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
+
+
+class Translations(NamedTuple):
+    """Slices sent through both generators and back, and how the discriminators saw them.
+
+    Attributes:
+        fake_b: G_AB(A), (N, H, W, 1) in [-1, 1].
+        cycled_a: G_BA(G_AB(A)).
+        fake_a: G_BA(B).
+        cycled_b: G_AB(G_BA(B)).
+        terms: the seven losses that `translation.table2` takes, means over the images.
+    """
+
+    fake_b: np.ndarray
+    cycled_a: np.ndarray
+    fake_a: np.ndarray
+    cycled_b: np.ndarray
+    terms: dict[str, float]
+
+
+class MaskStyle(NamedTuple):
+    """How masks are drawn, and from which grey level on a drawn pixel is tumour.
+
+    Attributes:
+        style: one of `masks.MASK_STYLES`.
+        classes: one of `masks.MASK_CLASSES`.
+        threshold: in [-1, 1].
+    """
+
+    style: str
+    classes: str
+    threshold: float
+
+
+def make_translate(model: CycleGan) -> Callable[..., tuple[dict[str, Array], dict[str, Array]]]:
+    """Returns a compiled `translate(generators, discriminators, image_a, image_b)`.
+
+    No dropout, no noise, no pool: the networks as they are used, not as they are trained. It
+    returns the four images of `Translations` and its terms for the batch.
+    """
+
+    def generate(params: Any, image: Array) -> Array:
+        return model.generator.apply({"params": params}, image)
+
+    def judge(params: Any, image: Array) -> Array:
+        return model.discriminator.apply({"params": params}, image)
+
+    @jax.jit
+    def translate(generators, discriminators, image_a, image_b):
+        fake_b = generate(generators["ab"], image_a)
+        fake_a = generate(generators["ba"], image_b)
+        images = {
+            "fake_b": fake_b,
+            "cycled_a": generate(generators["ba"], fake_b),
+            "fake_a": fake_a,
+            "cycled_b": generate(generators["ab"], fake_a),
+        }
+        scores_fake_a = judge(discriminators["a"], fake_a)
+        scores_fake_b = judge(discriminators["b"], fake_b)
+        terms = {
+            "dis_real_a": losses.least_squares_real(judge(discriminators["a"], image_a)),
+            "dis_fake_a": losses.least_squares_fake(scores_fake_a),
+            "dis_real_b": losses.least_squares_real(judge(discriminators["b"], image_b)),
+            "dis_fake_b": losses.least_squares_fake(scores_fake_b),
+            "adv_ab": losses.least_squares_real(scores_fake_b),
+            "adv_ba": losses.least_squares_real(scores_fake_a),
+            "cycle": model.cycle_weight
+            * (
+                losses.mean_absolute_error(images["cycled_a"], image_a)
+                + losses.mean_absolute_error(images["cycled_b"], image_b)
+            ),
+        }
+        return images, terms
+
+    return translate
+
+
+def translate_slices(
+    translate: Callable,
+    state: CycleGanState,
+    image_a: np.ndarray,
+    image_b: np.ndarray,
+    advance: Callable[[], None] = lambda: None,
+) -> Translations:
+    """Sends equally many slices of A and B, (N, H, W, 1) each, through the networks one by one.
+
+    The averaged weights of the generators are used where the state has some.
+
+    Args:
+        translate: from `make_translate`.
+        state: of the run.
+        image_a: MR slices.
+        image_b: mask pictures; their order need not be that of `image_a`.
+        advance: called after each slice, for a progress bar.
+    """
+    images, terms = [], []
+    for a, b in zip(image_a, image_b, strict=True):
+        made, losses_of_pair = jax.device_get(
+            translate(state.best_generators, state.discriminators, a[None], b[None])
+        )
+        images.append(made)
+        terms.append(losses_of_pair)
+        advance()
+    return Translations(
+        **{name: np.concatenate([made[name] for made in images]) for name in images[0]},
+        terms={name: float(np.mean([term[name] for term in terms])) for name in terms[0]},
+    )
+
+
+def draw_tumors(
+    generator_ab: Callable[[Any, Array], Array], state: CycleGanState, image_a: np.ndarray
+) -> np.ndarray:
+    """Only G_AB's mask pictures (N, H, W, 1), slice by slice."""
+    params = state.best_generators["ab"]
+    return np.concatenate([jax.device_get(generator_ab(params, a[None])) for a in image_a])
+
+
+def score_masks(
+    fake_b: np.ndarray, slices: SliceBatch, mask: MaskStyle, seed: int
+) -> dict[str, dict]:
+    """G_AB's tumours against the true ones: `{"subjects": ..., "summary": ...}`."""
+    drawn = decode_tumor(fake_b[..., 0], mask.style, mask.classes, mask.threshold)
+    return _scores(drawn, slices, seed)
+
+
+def evaluate_split(
+    made: Translations,
+    slices_a: SliceBatch,
+    slices_b: SliceBatch,
+    mask: MaskStyle | None,
+    baseline: ThresholdBaseline | None,
+    seed: int,
+) -> dict:
+    """One split's part of evaluation.json.
+
+    Args:
+        made: from `translate_slices` of the images below.
+        slices_a: N slices of A.
+        slices_b: N slices of B; `slices_a` itself where the truth is known.
+        mask: None where no true masks are known; what needs them is then None.
+        baseline: the tuned threshold, None with `mask`.
+        seed: of the bootstrap.
+    """
+    image_a, image_b = slices_a.image, slices_b.mask
+    errors = {
+        name: {
+            "a_to_b": measure(made.fake_b, image_b) if mask else None,
+            "b_to_a": measure(made.fake_a, image_a) if mask else None,
+            "cycled_a": measure(made.cycled_a, image_a),
+            "cycled_b": measure(made.cycled_b, image_b),
+        }
+        for name, measure in (("mse", mse), ("mae", mae))
+    }
+    paired = paired_cycle(image_a, image_b, made.fake_a, made.fake_b) if mask else None
+    segmentation = threshold_baseline = None
+    if mask:
+        segmentation = score_masks(made.fake_b, slices_a, mask, seed)
+        drawn = apply_threshold(baseline, slices_a.brain_z, is_brain(slices_a.tissue))
+        threshold_baseline = {
+            "sigma_pixels": baseline.sigma_pixels,
+            "threshold": baseline.threshold,
+        } | _scores(drawn, slices_a, seed)
+    return {
+        "slices": len(image_a),
+        "subjects": len(set(slices_a.subjects)),
+        "table2": table2(**made.terms),
+        "paired_cycle": paired,
+        **errors,
+        "segmentation": segmentation,
+        "threshold_baseline": threshold_baseline,
+    }
+
+
+def _scores(drawn: np.ndarray, slices: SliceBatch, seed: int) -> dict[str, dict]:
+    subjects = score_subjects(
+        drawn, is_tumor(slices.tissue), slices.subjects, slices.slice_numbers, slices.spacing_mm
+    )
+    return {"subjects": subjects, "summary": summarize_subjects(subjects, seed)}

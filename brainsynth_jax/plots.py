@@ -1,0 +1,205 @@
+"""Pictures for people: grids of slices and curves of training. The only home of matplotlib."""
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from brainsynth_jax.files import write_atomically
+
+_DARK, _WHITE = 24, 255
+_GAP_PIXELS = 2
+_MIN_TILE_PIXELS = 192  # on screen: smaller images are enlarged by whole pixels
+_DPI = 128
+_TITLE_PIXELS = 30
+_FONT_PIXELS = 15
+
+# Title, patterns of the records' names in lower case, and a level to draw for comparison. A name
+# goes to the first panel that it fits, and stands there in the patterns' order, so that A comes
+# before B before their sum, each in the same colour everywhere.
+_PANELS = (
+    ("Whole-tumour Dice", ("*dice*",), None),
+    ("Generators: adversarial + cycle", ("gen_*", "gen"), None),
+    ("Generators: adversarial only", ("adv_*",), (1.0, "the discriminator has won")),
+    ("Cycle and identity", ("cycle*", "identity*"), None),
+    ("Discriminators", ("dis_a", "dis_b", "dis"), (0.25, "one can't tell real from fake")),
+    ("Discriminators, by image", ("dis_*",), (0.25, "one can't tell real from fake")),
+    ("Others", ("*",), None),
+)
+_NO_LOSS = ("step", "epoch", "learning_rate*", "seconds*", "*seconds", "*_per_second")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008
+
+
+def save_sample_grid(
+    path: Path,
+    rows: Sequence[Sequence[np.ndarray]],
+    column_titles: Sequence[str],
+    row_titles: Sequence[str] | None = None,
+) -> None:
+    """Writes a PNG of grey images in the layout of the CycleGAN paper's figures 12 to 15.
+
+    `rows` holds one image (H, W) float in [-1, 1] for each of `column_titles`, all of one shape;
+    -1 is black, 1 white. Each image pixel becomes one screen pixel, or a square of k x k where
+    images are small, without interpolation. Raises ValueError where a row has other lengths or
+    shapes, UserError where the file can't be written.
+    """
+    columns = len(column_titles)
+    if 0 in (columns, len(rows)) or any(len(row) != columns for row in rows):
+        raise ValueError(
+            f"Each row needs {columns} images, one a column title, "
+            f"got rows of {[len(row) for row in rows]}."
+        )
+    images = np.stack([np.stack(row) for row in rows])  # (rows, columns, H, W)
+    scale = -(-_MIN_TILE_PIXELS // max(images.shape[2:]))
+    tiles = _to_grey_levels(images).repeat(scale, axis=2).repeat(scale, axis=3)
+    mosaic = _join(tiles)
+
+    longest = max(
+        (len(line) for title in row_titles or () for line in title.split("\n")), default=0
+    )
+    left = longest * 2 * _FONT_PIXELS // 3 + _FONT_PIXELS if row_titles else 0
+    height, width = _TITLE_PIXELS + mosaic.shape[0], left + mosaic.shape[1]
+    page = np.full((height, width), _DARK, np.uint8)
+    page[_TITLE_PIXELS:, left:] = mosaic
+
+    # `figimage` doesn't resample. Dividing by a power of two is exact, so no pixel is rounded away.
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.figimage(np.repeat(page[..., None], 3, axis=-1))
+    style = {"color": "white", "fontsize": _FONT_PIXELS * 72 / _DPI, "ha": "center", "va": "center"}
+    tile_height, tile_width = tiles.shape[2:]
+    for column, title in enumerate(column_titles):
+        x = left + _GAP_PIXELS + column * (tile_width + _GAP_PIXELS) + tile_width / 2
+        figure.text(x / width, 1 - _TITLE_PIXELS / 2 / height, title, **style)
+    for row, title in enumerate(row_titles or ()):
+        y = _TITLE_PIXELS + _GAP_PIXELS + row * (tile_height + _GAP_PIXELS) + tile_height / 2
+        figure.text(left / 2 / width, 1 - y / height, title, **style)
+    _save(path, figure)
+
+
+def save_curves(path: Path, records: Sequence[Mapping[str, float]]) -> None:
+    """Writes a PNG of small multiples: every named loss over the steps, raw and smoothed.
+
+    `records` are the objects of `metrics.jsonl`: each has `step` and any of the named values;
+    records may lack names that others have, and values that are None or not finite are left out.
+    Of records with one step and name the last counts. A panel whose smoothed values span more than
+    a factor of 100 has a logarithmic axis. Raises UserError where the file can't be written.
+    """
+    panels = _group(_to_series(records))
+    columns = min(2, max(1, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
+    figure = Figure(figsize=(5.625 * columns, 3.0 * lines), dpi=_DPI, layout="constrained")
+    if not panels:
+        figure.text(0.5, 0.5, "No loss was logged yet.", ha="center", va="center")
+    for place, (title, reference, series) in enumerate(panels):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        _draw_panel(axes, title, reference, series)
+    _save(path, figure)
+
+
+def _to_grey_levels(images: np.ndarray) -> np.ndarray:
+    return np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def _join(tiles: np.ndarray) -> np.ndarray:
+    """Sets tiles (rows, columns, h, w) into one picture with thin white gaps around each."""
+    gap = _GAP_PIXELS
+    padded = np.pad(tiles, ((0, 0), (0, 0), (gap, 0), (gap, 0)), constant_values=_WHITE)
+    rows, columns, height, width = padded.shape
+    joined = padded.transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
+    return np.pad(joined, ((0, gap), (0, gap)), constant_values=_WHITE)
+
+
+def _to_series(records: Sequence[Mapping[str, float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Turns records into {name: (steps, values)}, both sorted by step."""
+    points: dict[str, dict[float, float]] = {}
+    for record in records:
+        for name, value in record.items():
+            wanted = not any(fnmatchcase(name.lower(), pattern) for pattern in _NO_LOSS)
+            if wanted and isinstance(value, int | float) and np.isfinite(value):
+                points.setdefault(name, {})[record["step"]] = value
+    return {
+        name: (np.array(sorted(values)), np.array([values[step] for step in sorted(values)]))
+        for name, values in points.items()
+    }
+
+
+def _group(series: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[tuple]:
+    """Returns (title, reference, {name: series}) for each panel that has anything to show."""
+    left, groups = dict(series), []
+    for title, patterns, reference in _PANELS:
+        names = [
+            name for pattern in patterns for name in left if fnmatchcase(name.lower(), pattern)
+        ]
+        if names:
+            groups.append((title, reference, {name: left.pop(name) for name in names}))
+    return groups
+
+
+def _draw_panel(axes, title: str, reference: tuple[float, str] | None, series: Mapping) -> None:
+    is_dice = title.endswith("Dice")
+    trend = np.concatenate([_smooth(values) for _, values in series.values()])
+    logarithmic = not is_dice and trend.min() > 0 and trend.max() > 100 * trend.min()
+    for name, color in zip(series, itertools.cycle(_COLORS), strict=False):
+        steps, values = series[name]
+        if is_dice or len(values) < 8:
+            axes.plot(steps, values, "o-", color=color, markersize=3.5, linewidth=1.4, label=name)
+        else:
+            axes.plot(steps, values, color=color, alpha=0.22, linewidth=0.7)
+            axes.plot(steps, _smooth(values), color=color, linewidth=1.6, label=name)
+    if reference:
+        level, meaning = reference
+        axes.axhline(level, color="0.45", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"{level:g}: {meaning}",
+            (0.01, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=7,
+            color="0.35",
+        )
+    axes.set_title(title + (" (logarithmic)" if logarithmic else ""), loc="left", fontsize=10)
+    if is_dice:
+        axes.set_ylim(0, 1)
+    elif logarithmic:
+        axes.set_yscale("log")
+    else:
+        lowest = min(values.min() for _, values in series.values())
+        axes.set_ylim(bottom=0 if lowest >= 0 else None)
+    axes.set_xlabel("step", fontsize=8)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(labelsize=8)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Beside the title, where it hides no data.
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0.2,
+        fontsize=8,
+        frameon=False,
+        ncols=len(series) if len(series) < 4 else 2,
+    )
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Centred running mean over a fifteenth of the run, over fewer points towards its ends."""
+    half = max(1, len(values) // 30)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    centre = np.arange(len(values))
+    first, last = np.maximum(centre - half, 0), np.minimum(centre + half + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _save(path: Path, figure: Figure) -> None:
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_atomically(path, content.getvalue())

@@ -1,0 +1,215 @@
+"""What the scripts share of the command line: grouped help, presets, one-sentence errors."""
+
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+from absl import app, flags
+from tqdm import tqdm
+
+from brainsynth_jax.errors import UserError
+
+FLAGS = flags.FLAGS
+_WIDTH = 98
+
+
+class FlagGroup:
+    """Flags that belong together in `--help`.
+
+    The methods define a flag as absl's DEFINE_* functions do and remember it for the help.
+
+    Attributes:
+        all: every group of the script, in order.
+    """
+
+    all: list["FlagGroup"] = []  # noqa: RUF012 - one list for the script, filled as it is read
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.names: list[str] = []
+        FlagGroup.all.append(self)
+
+    def string(self, name: str, default: str | None, text: str) -> None:
+        """A flag of any text."""
+        self._define(flags.DEFINE_string, name, default, text)
+
+    def integer(self, name: str, default: int | None, text: str, lowest: int = 0) -> None:
+        """A whole number, `lowest` or more."""
+        self._define(flags.DEFINE_integer, name, default, text, lower_bound=lowest)
+
+    def number(
+        self,
+        name: str,
+        default: float,
+        text: str,
+        lowest: float = 0.0,
+        highest: float | None = None,
+    ) -> None:
+        """A number from `lowest` to `highest`."""
+        self._define(
+            flags.DEFINE_float, name, default, text, lower_bound=lowest, upper_bound=highest
+        )
+
+    def choice(self, name: str, default: str | None, values: tuple[str, ...], text: str) -> None:
+        """One of a few words."""
+        self._define(flags.DEFINE_enum, name, default, text, enum_values=list(values))
+
+    def switch(self, name: str, text: str) -> None:
+        """Off unless given."""
+        self._define(flags.DEFINE_boolean, name, False, text)
+
+    def _define(self, define: Callable, name: str, default: Any, text: str, **limits: Any) -> None:
+        define(name, default, help=text, **limits)
+        self.names.append(name)
+
+
+def given_flags() -> dict[str, Any]:
+    """The values of the flags that stand on the command line."""
+    return {
+        name: FLAGS[name].value
+        for group in FlagGroup.all
+        for name in group.names
+        if FLAGS[name].present
+    }
+
+
+def resolve_flags(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Every flag's value: from the first layer that has it, else its default."""
+    return {
+        name: next((layer[name] for layer in layers if name in layer), FLAGS[name].default)
+        for group in FlagGroup.all
+        for name in group.names
+    }
+
+
+def describe_options(options: SimpleNamespace) -> str:
+    """Every flag's value, a line a group."""
+    return "\n".join(
+        textwrap.fill(
+            f"{group.title}: "
+            + ", ".join(f"{name}={getattr(options, name)}" for name in group.names),
+            _WIDTH,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
+        for group in FlagGroup.all
+    )
+
+
+def use_cache(cache_dir: Path) -> None:
+    """Makes the libraries keep what they would store in the home folder under `cache_dir`."""
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--cache_dir={cache_dir} cannot be made ({error.strerror}). Give a folder on a disk "
+            "with room and the right to write."
+        ) from error
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir / "compiled_steps"))
+
+
+def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Runs a script's `main`, printing its help when asked and mistakes as one sentence.
+
+    Exit status: 0 done, 2 a mistake that the user can mend, 128 + n stopped by signal n.
+
+    Args:
+        main: takes no arguments; raises UserError for mistakes.
+        presets: named values of flags, shown in the help.
+    """
+    if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
+        print(_help(sys.modules[main.__module__].__doc__, presets or {}))
+        return
+    _log_plainly()
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise UserError(
+                    f"{arguments[1]!r} is not a flag. Every option is written --name=value; "
+                    "--help lists them."
+                )
+            main()
+        except UserError as error:
+            _fail(str(error))
+        except OSError as error:
+            if error.filename is None and error.errno is None:
+                raise
+            _fail(f"{error.filename or 'The disk'}: {error.strerror}. Mend that and start again.")
+
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except KeyboardInterrupt:
+        print(
+            "\nStopped by Ctrl-C. What was written stays; the same command goes on or starts anew.",
+            file=sys.stderr,
+        )
+        _exit(130)
+
+
+def _fail(message: str) -> None:
+    sys.stdout.flush()
+    print(f"\nerror: {message}", file=sys.stderr)
+    _exit(2)
+
+
+def _exit(status: int) -> None:
+    """Leaves at once: background threads of a broken-off run must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        message = str(error).replace("flag --", "--", 1)
+        _fail(f"{message.rstrip('.')}. {os.path.basename(argv[0])} --help lists every flag.")
+        raise
+
+
+def _log_plainly() -> None:
+    """The project's own messages go to stdout as they are; other libraries' only from warnings."""
+
+    class Plain(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            mark = "warning: " if record.levelno >= logging.WARNING else ""
+            tqdm.write(mark + self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+
+    logger = logging.getLogger("brainsynth_jax")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [Plain()]
+    logger.propagate = False
+    for name in ("absl", "orbax", "jax"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _help(text: str, presets: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [text.strip(), ""]
+    for group in FlagGroup.all:
+        lines += [group.title, "-" * len(group.title)]
+        for name in group.names:
+            flag = FLAGS[name]
+            values = getattr(flag.parser, "enum_values", None)
+            form = "|".join(values) if values else "VALUE"
+            lines.append(f"  --{name}" + ("" if flag.boolean else f"={form}"))
+            default = "none" if flag.default is None else flag.default_as_str.strip("'")
+            others = "".join(
+                f"; {preset}: {settings[name]}"
+                for preset, settings in presets.items()
+                if settings.get(name, flag.default) != flag.default
+            )
+            note = "" if flag.boolean else f" (default: {default}{others})"
+            lines += textwrap.wrap(
+                flag.help + note, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip()

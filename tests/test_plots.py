@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainsynth_jax import plots
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.plots import save_curves, save_sample_grid
+
+GAP, HEAD = plots._GAP_PIXELS, plots._TITLE_PIXELS
+
+
+def read(path):
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(200, 256, 1), (65, 33, 3)])
+def test_every_pixel_of_the_grid_is_the_images_own(tmp_path, height, width, scale):
+    levels = np.random.default_rng(0).integers(0, 256, (3, 2, height, width))
+    images = (levels / 127.5 - 1).astype(np.float32)
+    save_sample_grid(tmp_path / "grid.png", images, ["input", "translated"])
+    page = read(tmp_path / "grid.png")
+    assert page.shape == (
+        HEAD + GAP + 3 * (height * scale + GAP),
+        GAP + 2 * (width * scale + GAP),
+        3,
+    )
+    assert (page[HEAD : HEAD + GAP] == 255).all()
+    for row in range(3):
+        for column in range(2):
+            top = HEAD + GAP + row * (height * scale + GAP)
+            left = GAP + column * (width * scale + GAP)
+            tile = page[top : top + height * scale, left : left + width * scale]
+            shown = tile.reshape(height, scale, width, scale, 3)
+            assert (shown == levels[row, column][:, None, :, None, None]).all()
+
+
+def test_titles_are_written_beside_the_images(tmp_path):
+    images = np.zeros((2, 2, 200, 200))
+    save_sample_grid(tmp_path / "plain.png", images, ["", ""])
+    save_sample_grid(tmp_path / "titled.png", images, ["input", ""], ["BraTS_001", "BraTS_002"])
+    plain, titled = read(tmp_path / "plain.png"), read(tmp_path / "titled.png")
+    margin = titled.shape[1] - plain.shape[1]
+    assert margin > 0
+    assert (plain[:HEAD] == plots._DARK).all()
+    head = titled[:HEAD, margin:]
+    assert head[:, :200].max() == 255
+    assert (head[:, 206:] == plots._DARK).all()
+    for row in range(2):
+        beside = titled[HEAD + row * 202 :, :margin][:202]
+        assert beside.max() > 200
+        assert (beside[:, [0, -1]] == plots._DARK).all()  # nothing is cut off
+    np.testing.assert_array_equal(titled[HEAD:, margin:], plain[HEAD:])
+
+
+def test_values_out_of_range_are_clipped(tmp_path):
+    image = np.full((200, 200), 1.5)
+    image[0] = -7
+    save_sample_grid(tmp_path / "grid.png", [[image]], ["a"])
+    tile = read(tmp_path / "grid.png")[HEAD + GAP : -GAP, GAP:-GAP]
+    assert (tile[0] == 0).all()
+    assert (tile[1:] == 255).all()
+
+
+@pytest.mark.parametrize("size", range(197, 227))
+def test_no_size_loses_a_pixel(tmp_path, size):
+    save_sample_grid(tmp_path / "grid.png", [[np.zeros((size, size))]], [""])
+    page = read(tmp_path / "grid.png")
+    assert page.shape == (HEAD + size + 2 * GAP, size + 2 * GAP, 3)
+    assert (page[:HEAD] == plots._DARK).all()
+    assert (page[HEAD + GAP : -GAP, GAP:-GAP] == 128).all()
+
+
+@pytest.mark.parametrize("rows", [[], [[np.zeros((4, 4))]], [[np.zeros((4, 4))] * 3] * 2])
+def test_rows_that_do_not_fit_the_titles_are_refused(tmp_path, rows):
+    with pytest.raises(ValueError, match="needs 2 images"):
+        save_sample_grid(tmp_path / "grid.png", rows, ["a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_a_file_gives_one_clear_sentence(tmp_path):
+    (tmp_path / "samples").write_text("")
+    path = tmp_path / "samples" / "grid.png"
+    with pytest.raises(UserError, match=f"{path}.*--workdir"):
+        save_sample_grid(path, [[np.zeros((4, 4))]], ["a"])
+
+
+def test_a_failed_write_keeps_the_picture_before(tmp_path, monkeypatch):
+    path = tmp_path / "curves.png"
+    save_curves(path, [{"step": 1, "cycle": 2.0}])
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("brainsynth_jax.files.os.replace", fail)
+    with pytest.raises(UserError, match="No space left on device"):
+        save_curves(path, [{"step": 2, "cycle": 1.0}])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_losses_are_grouped_and_no_loss_is_lost():
+    names = "Gen Gen_AB Gen_BA adv_AB adv_BA cycle identity Dis Dis_A Dis_fakeA test_dice critic"
+    records = [{"step": 1, "epoch": 1, "seconds_per_step": 0.3} | dict.fromkeys(names.split(), 1.0)]
+    panels = {title: list(series) for title, _, series in plots._group(plots._to_series(records))}
+    assert panels == {
+        "Whole-tumour Dice": ["test_dice"],
+        "Generators: adversarial + cycle": ["Gen_AB", "Gen_BA", "Gen"],
+        "Generators: adversarial only": ["adv_AB", "adv_BA"],
+        "Cycle and identity": ["cycle", "identity"],
+        "Discriminators": ["Dis_A", "Dis"],
+        "Discriminators, by image": ["Dis_fakeA"],
+        "Others": ["critic"],
+    }
+
+
+def test_series_are_sorted_and_hold_what_is_finite():
+    records = [
+        {"step": 3, "cycle": 3.0},
+        {"step": 1, "cycle": 1.0, "test_dice": 0.5},
+        {"step": 2, "cycle": float("nan")},
+        {"step": 3, "cycle": 4.0, "test_dice": None},
+    ]
+    series = plots._to_series(records)
+    np.testing.assert_array_equal(series["cycle"], [[1, 3], [1.0, 4.0]])
+    np.testing.assert_array_equal(series["test_dice"], [[1], [0.5]])
+
+
+def test_smoothing_is_a_centred_mean_that_keeps_level_and_slope():
+    np.testing.assert_allclose(plots._smooth(np.full(100, 2.5)), 2.5)
+    line = np.arange(100.0)
+    np.testing.assert_allclose(plots._smooth(line)[3:-3], line[3:-3])
+    assert plots._smooth(line)[0] == pytest.approx(1.5)  # of 0, 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("records", "panels"),
+    [
+        ([], 0),
+        ([{"step": 1, "cycle": 0.0}], 1),
+        ([{"step": k, "Dis_A": 10.0**-k, "Dis_B": -k} for k in range(9)], 1),
+        ([{"step": k, "Dis_A": 10.0**-k, "test_dice": 0.5, "Gen": 1.0} for k in range(9)], 3),
+    ],
+)
+def test_curves_of_short_and_odd_runs_are_drawn(tmp_path, records, panels):
+    save_curves(tmp_path / "curves.png", records)
+    height, width, _ = read(tmp_path / "curves.png").shape
+    assert (width, height) == (720 * min(2, max(1, panels)), 384 * max(1, -(-panels // 2)))
