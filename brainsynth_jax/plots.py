@@ -1,15 +1,17 @@
-"""Pictures for people: grids of slices and curves of training. The only home of matplotlib."""
+"""Pictures for people: grids of slices and curves of training. The only home of matplotlib.
+
+It is imported with the first picture: as soon as it is, it writes a list of fonts into the folder
+named by MPLCONFIGDIR, which a script knows only once it has read its flags.
+"""
 
 import io
 import itertools
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from brainsynth_jax.files import write_atomically
 
@@ -69,7 +71,7 @@ def save_sample_grid(
     page[_TITLE_PIXELS:, left:] = mosaic
 
     # `figimage` doesn't resample. Dividing by a power of two is exact, so no pixel is rounded away.
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure = _new_figure(width / _DPI, height / _DPI)
     figure.figimage(np.repeat(page[..., None], 3, axis=-1))
     style = {"color": "white", "fontsize": _FONT_PIXELS * 72 / _DPI, "ha": "center", "va": "center"}
     tile_height, tile_width = tiles.shape[2:]
@@ -93,7 +95,7 @@ def save_curves(path: Path, records: Sequence[Mapping[str, float]]) -> None:
     panels = _group(_to_series(records))
     columns = min(2, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
-    figure = Figure(figsize=(5.625 * columns, 3.0 * lines), dpi=_DPI, layout="constrained")
+    figure = _new_figure(5.625 * columns, 3.0 * lines, layout="constrained")
     if not panels:
         figure.text(0.5, 0.5, "No loss was logged yet.", ha="center", va="center")
     for place, (title, reference, series) in enumerate(panels):
@@ -142,6 +144,8 @@ def _group(series: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[tuple]:
 
 
 def _draw_panel(axes, title: str, reference: tuple[float, str] | None, series: Mapping) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     is_dice = title.endswith("Dice")
     trend = np.concatenate([_smooth(values) for _, values in series.values()])
     logarithmic = not is_dice and trend.min() > 0 and trend.max() > 100 * trend.min()
@@ -198,8 +202,13 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def _save(path: Path, figure: Figure) -> None:
-    FigureCanvasAgg(figure)
+def _new_figure(width_inches: float, height_inches: float, **settings: Any) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inches, height_inches), dpi=_DPI, **settings)
+
+
+def _save(path: Path, figure: Any) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_atomically(path, content.getvalue())

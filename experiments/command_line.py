@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 from tqdm import tqdm
 
 from brainsynth_jax.errors import UserError
@@ -111,6 +112,7 @@ def use_cache(cache_dir: Path) -> None:
             f"--cache_dir={cache_dir} cannot be made ({error.strerror}). Give a folder on a disk "
             "with room and the right to write."
         ) from error
+    os.environ["MPLCONFIGDIR"] = str(cache_dir / "matplotlib")
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "compiled_steps"))
 
 
@@ -188,7 +190,8 @@ def _log_plainly() -> None:
     logger.setLevel(logging.INFO)
     logger.handlers = [Plain()]
     logger.propagate = False
-    for name in ("absl", "orbax", "jax"):
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    for name in ("orbax", "jax"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -208,8 +211,9 @@ def _help(text: str, presets: Mapping[str, Mapping[str, Any]]) -> str:
                 if settings.get(name, flag.default) != flag.default
             )
             note = "" if flag.boolean else f" (default: {default}{others})"
+            text = flag.help.removeprefix(f"<{form}>: ")
             lines += textwrap.wrap(
-                flag.help + note, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6
+                text + note, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6
             )
         lines.append("")
     return "\n".join(lines).rstrip()

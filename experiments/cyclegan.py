@@ -23,15 +23,17 @@ from pathlib import Path
 import command_line
 import jax
 from command_line import FlagGroup
+from cyclegan_evaluation import (
+    describe_evaluation,
+    evaluate_run,
+    load_splits,
+    make_finish_epoch,
+)
 from cyclegan_setup import (
     build_model,
     check_dataset,
     describe_data,
-    describe_evaluation,
     describe_run,
-    evaluate_run,
-    load_splits,
-    make_finish_epoch,
     prepare_dataset,
 )
 from estimate import estimate_cost
@@ -163,6 +165,11 @@ training.integer("decay_epochs", 0, "Last epochs over which the rate falls linea
 training.number("cycle_weight", 10.0, "Weight of the cycle loss (the paper's lambda), 0 or more.")
 training.number(
     "identity_weight", 0.0, "Weight of the identity loss, 0 or more; CycleGAN's paintings had 5."
+)
+training.integer(
+    "identity_epochs",
+    0,
+    "Epochs over which the identity weight falls linearly to 0; 0 keeps it for the whole run.",
 )
 training.integer("pool_size", 50, "Past fakes kept for each discriminator; 0 for none.")
 training.number(

@@ -38,6 +38,6 @@ def estimate_cost(
     steps = options.epochs * options.steps_per_epoch
     return (
         f"Estimate: {step_seconds:.2g} s a step, {duration(steps * step_seconds)} for {steps} "
-        f"steps after {compile_seconds:.0f} s to compile; {held / 2**20:.0f} MiB of memory on each of "
-        f"{device_count} device(s). Nothing was trained."
+        f"steps after {compile_seconds:.0f} s to compile; {held / 2**20:.0f} MiB of memory on each "
+        f"of {device_count} device(s). Nothing was trained."
     )

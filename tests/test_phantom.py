@@ -1,6 +1,5 @@
 """The phantom, mostly at 4 mm, where a patient takes less than half a second."""
 
-import json
 import threading
 
 import nibabel
@@ -34,9 +33,9 @@ def quick(maps, monkeypatch):
     monkeypatch.setattr(phantom, "load_tissue_maps", lambda: maps)
 
 
-def write(folder, **options):
+def write(cache_dir, **options):
     defaults = {"subjects": 2, "spacing_mm": SPACING_MM, "show_progress": False}
-    return phantom.write_phantom(folder, **(defaults | options))
+    return phantom.write_phantom(cache_dir, **(defaults | options))
 
 
 def contents(folder):
@@ -195,10 +194,9 @@ def test_gliomas_begin_in_the_cerebrum_off_the_midline(maps):
 
 
 def test_release_has_the_layout_and_headers_of_brats(quick, tmp_path):
-    folder = write(tmp_path / "phantom", spacing_mm=2.0, subjects=1)
-    assert folder == tmp_path / "phantom"
+    folder = write(tmp_path, spacing_mm=2.0, subjects=1)
     assert {str(p) for p in contents(folder)} == {
-        "phantom.json",
+        "sizes.json",
         "Phantom_001/Phantom_001_flair.nii.gz",
         "Phantom_001/Phantom_001_seg.nii.gz",
     }
@@ -214,25 +212,20 @@ def test_release_has_the_layout_and_headers_of_brats(quick, tmp_path):
 
 
 def test_a_subject_is_the_same_whatever_the_number_of_subjects(quick, tmp_path):
-    one = contents(write(tmp_path / "one", subjects=1))
-    three = contents(write(tmp_path / "three", subjects=3))
+    one = contents(write(tmp_path, subjects=1))
+    three = contents(write(tmp_path, subjects=3))
     assert len(three) == 7
     for path, data in one.items():
-        if path.name != "phantom.json":
+        if path.name != "sizes.json":
             assert three[path] == data
 
 
 def test_a_finished_phantom_is_returned_at_once(quick, tmp_path, monkeypatch):
-    folder = write(tmp_path / "phantom")
+    folder = write(tmp_path)
     before = contents(folder)
     monkeypatch.setattr(phantom, "grow_subject", lambda *_: pytest.fail("grown again"))
-    assert write(folder) == folder
+    assert write(tmp_path) == folder
     assert contents(folder) == before
-
-
-def test_an_empty_folder_may_be_filled(quick, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert json.loads((write(tmp_path / "empty", seed=4) / "phantom.json").read_text())["seed"] == 4
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -246,21 +239,14 @@ def test_an_interrupted_run_leaves_nothing(quick, tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(phantom, "grow_subject", fails_at_third)
     with pytest.raises(error):
-        write(tmp_path / "phantom", subjects=6)
-    assert list(tmp_path.iterdir()) == []
+        write(tmp_path, subjects=6)
+    assert not any(tmp_path.rglob("Phantom_*"))
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_kept(quick, tmp_path):
-    write(tmp_path / "phantom")
-    before = contents(tmp_path / "phantom")
-    with pytest.raises(UserError, match=r"phantom is not empty.*seed 5.*another folder"):
-        write(tmp_path / "phantom", seed=5)
-    assert contents(tmp_path / "phantom") == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(UserError, match="mine is not empty"):
-        write(tmp_path / "mine")
-    assert [p.name for p in tmp_path.glob("**/notes.txt")] == ["notes.txt"]
+def test_each_phantom_has_its_own_folder(quick, tmp_path):
+    folders = {write(tmp_path), write(tmp_path, seed=5), write(tmp_path, subjects=1)}
+    assert len(folders) == 3
+    assert all(folder.is_dir() for folder in folders)
 
 
 def test_a_full_disk_is_one_clear_sentence(quick, tmp_path, monkeypatch):
@@ -268,19 +254,6 @@ def test_a_full_disk_is_one_clear_sentence(quick, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(phantom, "save_volume", no_space)
-    with pytest.raises(UserError, match=r"cannot be made in .*phantom.*No space left"):
-        write(tmp_path / "phantom")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_process_that_was_faster_wins(quick, tmp_path, monkeypatch):
-    def and_finish_elsewhere(*args):
-        save(*args)
-        monkeypatch.setattr(phantom, "save_volume", save)
-        write(tmp_path / "phantom", subjects=1)
-
-    save = phantom.save_volume
-    monkeypatch.setattr(phantom, "save_volume", and_finish_elsewhere)
-    assert write(tmp_path / "phantom", subjects=1) == tmp_path / "phantom"
-    assert [p.name for p in tmp_path.iterdir()] == ["phantom"]
-    assert len(contents(tmp_path / "phantom")) == 3
+    with pytest.raises(UserError, match=r"--cache_dir: .*phantom.*No space left"):
+        write(tmp_path)
+    assert not any(tmp_path.rglob("Phantom_*"))

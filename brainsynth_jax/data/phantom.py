@@ -14,11 +14,8 @@ Volumes are (X, Y, Z) with axes to the patient's left, back and top, as BraTS st
 Positions are in mm from the first voxel; grey levels are relative to white matter.
 """
 
-import json
 import math
 import os
-import shutil
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from tqdm import tqdm
 
+from brainsynth_jax.data.cache import ensure_folder
 from brainsynth_jax.data.nifti import save_volume
 from brainsynth_jax.data.phantom_anatomy import (
     Anatomy,
@@ -39,7 +36,7 @@ from brainsynth_jax.data.phantom_anatomy import (
 )
 from brainsynth_jax.data.phantom_glioma import Glioma, draw_glioma_plan, grow_glioma
 from brainsynth_jax.data.random_fields import FIELD_OF_VIEW_MM, Axes, ramp, smooth_noise
-from brainsynth_jax.errors import UserError
+from brainsynth_jax.progress import Progress
 
 DEFAULT_SUBJECTS = 20
 # Part of the content key: raise it with every change that changes a voxel.
@@ -156,81 +153,41 @@ def _write_subject(
 
 
 def write_phantom(
-    folder: Path,
+    cache_dir: Path,
     subjects: int = DEFAULT_SUBJECTS,
     seed: int = 0,
     show_progress: bool = True,
     spacing_mm: float = 1.0,
 ) -> Path:
-    """Writes the phantom as a BraTS 2021 release, `Phantom_001/Phantom_001_flair.nii.gz`, ...
+    """The phantom as a BraTS 2021 release, `Phantom_001/Phantom_001_flair.nii.gz`, ...
 
-    All or nothing: it is made in a hidden folder beside `folder` and moved there when done. A
-    folder that holds the same phantom already is left as it is.
+    It is made once, all or nothing, and then taken from the cache.
 
     Args:
-      folder: of the release; it must be new, empty, or hold this very phantom.
+      cache_dir: where it is kept, in a folder named after what follows.
       subjects: how many; patient k is the same whatever their number.
       seed: 0 or more.
-      show_progress: whether a terminal shows a progress bar.
+      show_progress: whether to tell how far it is.
       spacing_mm: voxel size; see `grow_subject`.
 
     Returns:
-      `folder`.
+      The release's folder.
 
     Raises:
-      UserError: `folder` holds something else, or cannot be written.
+      UserError: the cache cannot be written, or is damaged.
     """
-    folder = Path(folder)
-    content = {
-        "phantom_version": PHANTOM_VERSION,
-        "subjects": subjects,
-        "seed": seed,
-        "spacing_mm": spacing_mm,
-    }
-    if _holds(folder, content):
-        return folder
-    maps = load_tissue_maps()
-    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-    try:
-        unfinished.mkdir(parents=True)
+    name = f"{subjects}-subjects-of-seed-{seed}-at-{spacing_mm:g}-mm"
+    folder = Path(cache_dir) / f"phantom-{PHANTOM_VERSION}" / name
+
+    def make(unfinished: Path) -> None:
+        maps = load_tissue_maps()
         write = partial(_write_subject, unfinished, maps, seed, spacing_mm=spacing_mm)
-        with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as workers:
-            done = workers.map(write, range(subjects))
-            bar = tqdm(
-                done, "Making the phantom", subjects, disable=None if show_progress else True
-            )
-            for _ in bar:
-                pass
-        (unfinished / _CONTENT_KEY).write_text(json.dumps(content, indent=2) + "\n")
-        # Another process may have finished the same phantom meanwhile.
-        if not _holds(folder, content):
-            unfinished.replace(folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with (
+            ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as workers,
+            Progress("Growing the phantom", subjects, "subject", shown=show_progress) as progress,
+        ):
+            for _ in workers.map(write, range(subjects)):
+                progress.advance()
+
+    ensure_folder(folder, make)
     return folder
-
-
-def _holds(folder: Path, content: dict[str, float]) -> bool:
-    """Whether `folder` holds this phantom; False where nothing is in its way."""
-    try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return False
-        key = folder / _CONTENT_KEY
-        if key.is_file() and json.loads(key.read_text()) == content:
-            return True
-    except (OSError, ValueError) as error:
-        raise _cannot_write(folder, error) from error
-    asked_for = ", ".join(f"{name} {value}" for name, value in content.items())
-    raise UserError(
-        f"{folder} is not empty and does not hold the phantom asked for ({asked_for}). "
-        "Name another folder for it, or remove this one."
-    )
-
-
-def _cannot_write(folder: Path, error: Exception) -> UserError:
-    return UserError(
-        f"The phantom cannot be made in {folder}: {error}. It needs a folder that can be read and "
-        "written, with about 3 MB a subject. Free some space, or name another folder."
-    )

@@ -6,6 +6,8 @@ from typing import Self
 
 from tensorboardX import SummaryWriter
 
+from brainsynth_jax.files import write_atomically
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -33,9 +35,7 @@ class Logs:
     def __init__(self, workdir: Path, step: int = 0) -> None:
         kept = [record for record in read_metrics(workdir) if record["step"] <= step]
         path = workdir / METRICS_FILE
-        rewritten = path.with_suffix(".tmp")
-        rewritten.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        rewritten.replace(path)
+        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 

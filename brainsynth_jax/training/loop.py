@@ -107,6 +107,7 @@ def train(
 
     if unchecked:
         _checked(unchecked, checkpoints)
+    if step % plan.steps_per_epoch:
         checkpoints.save(step, state)
     checkpoints.wait()
     return state

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.files import write_atomically
 
 OPTIONS_FILE = "options.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
@@ -69,16 +70,7 @@ def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Map
         | {package: version(package) for package in _PACKAGES},
         "devices": [device.device_kind for device in jax.local_devices()],
     }
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        partial = workdir / f"{OPTIONS_FILE}.tmp"
-        partial.write_text(json.dumps(options, indent=2) + "\n")
-        partial.replace(workdir / OPTIONS_FILE)
-    except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written to ({error.strerror}). Give a folder on a disk "
-            "with room and the right to write."
-        ) from error
+    write_atomically(workdir / OPTIONS_FILE, (json.dumps(options, indent=2) + "\n").encode())
 
 
 def check_same_options(workdir: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -43,11 +43,13 @@ def test_metrics_are_table_2_of_the_paper():
     batch = random_batch(0)
     _, m = jax.jit(make_train_step(model))(state, batch, jax.random.key(1))
 
+    generator, discriminator = map(jax.jit, (model.generator.apply, model.discriminator.apply))
+
     def generate(name, image):
-        return model.generator.apply({"params": state.generators[name]}, image)
+        return generator({"params": state.generators[name]}, image)
 
     def judge(name, image):
-        return model.discriminator.apply({"params": state.discriminators[name]}, image)
+        return discriminator({"params": state.discriminators[name]}, image)
 
     a, b = batch["image_a"], batch["image_b"]
     fake_b, fake_a = generate("ab", a), generate("ba", b)

@@ -1,0 +1,256 @@
+"""A CycleGAN run looked at: what the end of an epoch shows and what evaluation.json holds.
+
+`options` holds one attribute for each flag of `cyclegan.py`.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor
+from brainsynth_jax.data.pipeline import SliceBatch, load_slices
+from brainsynth_jax.data.prepared import SliceDataset
+from brainsynth_jax.evaluation.cyclegan import (
+    MaskStyle,
+    draw_tumors,
+    evaluate_split,
+    make_translate,
+    score_masks,
+    translate_slices,
+)
+from brainsynth_jax.evaluation.report import write_report
+from brainsynth_jax.evaluation.threshold import ThresholdBaseline, tune_threshold
+from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
+from brainsynth_jax.files import write_atomically
+from brainsynth_jax.plots import save_curves, save_sample_grid
+from brainsynth_jax.progress import Progress
+from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
+from brainsynth_jax.training.logs import read_metrics
+from brainsynth_jax.training.loop import EpochResult
+
+# The threshold baseline is tuned on at most so many slices, spread over the training subjects.
+_TUNING_SLICES = 400
+# At the end of each epoch, Dice is measured on so many slices of each split.
+_WATCHED_SLICES = 32
+_PICTURED_SLICES = 6
+
+
+class Held(NamedTuple):
+    """One split's slices, held in memory for evaluation.
+
+    Attributes:
+        a: slices of A.
+        b: slices of B; `a` itself where the truth is known.
+    """
+
+    a: SliceBatch
+    b: SliceBatch
+
+
+def load_splits(options: SimpleNamespace, dataset: SliceDataset) -> dict[str, Held]:
+    """Both splits' slices for evaluation."""
+    return {
+        "train": load_split(options, dataset, "train", options.evaluated_train_pairs),
+        "test": load_split(options, dataset, "test", options.test_pairs),
+    }
+
+
+def load_split(options: SimpleNamespace, dataset: SliceDataset, split: str, limit: int) -> Held:
+    """At most `limit` slices of a split (0: all), a choice of the seed spread over subjects."""
+    sources = {
+        "train": (dataset.train_a, dataset.train_b),
+        "test": (dataset.test_a, dataset.test_b),
+    }[split]
+    if dataset.paired:
+        slices = _load(options, sources[0], limit)
+        return Held(slices, slices)
+    limit = min(limit or len(sources[0]), *map(len, sources))
+    return Held(*(_load(options, source, limit) for source in sources))
+
+
+def _load(options: SimpleNamespace, source, limit: int) -> SliceBatch:
+    return load_slices(
+        source, options.mask_style, options.mask_classes, limit or None, options.seed
+    )
+
+
+def spread(slices: SliceBatch, count: int) -> SliceBatch:
+    """At most `count` slices, evenly spread over the batch."""
+    chosen = np.unique(np.linspace(0, len(slices.image) - 1, count).astype(int))
+    return SliceBatch(*(np.asarray(values)[chosen] for values in slices))
+
+
+def make_finish_epoch(
+    options: SimpleNamespace,
+    model: CycleGan,
+    splits: dict[str, Held],
+    paired: bool,
+    workdir: Path,
+) -> Callable[[CycleGanState, int], EpochResult]:
+    """Returns what the end of an epoch does: watch Dice, write pictures and curves.
+
+    A checkpoint's score is the Dice on *training* subjects; the test subjects choose nothing.
+    """
+    generator_ab = jax.jit(lambda params, image: model.generator.apply({"params": params}, image))
+    translate = make_translate(model)
+    mask = mask_style(options)
+
+    def finish_epoch(state: CycleGanState, epoch: int) -> EpochResult:
+        values = {}
+        if paired:
+            for split, held in splits.items():
+                watched = spread(held.a, _WATCHED_SLICES)
+                fake_b = draw_tumors(generator_ab, state, watched.image)
+                summary = score_masks(fake_b, watched, mask, options.seed)["summary"]
+                values[f"{split}_dice"] = summary["dice"]["mean"]
+        write_samples(translate, state, splits["test"], paired, workdir, f"epoch_{epoch:03d}")
+        save_curves(workdir / "curves.png", read_metrics(workdir))
+        return EpochResult(values, values.get("train_dice"))
+
+    return finish_epoch
+
+
+def write_samples(
+    translate: Callable,
+    state: CycleGanState,
+    held: Held,
+    paired: bool,
+    workdir: Path,
+    name: str,
+) -> list[Path]:
+    """Writes samples/NAME_a_to_b.png and _b_to_a.png: input | translated | cycled (| truth)."""
+    a, b = spread(held.a, _PICTURED_SLICES), spread(held.b, _PICTURED_SLICES)
+    made = translate_slices(translate, state, a.image, b.mask)
+    columns = {
+        "a_to_b": (a.image, made.fake_b, made.cycled_a, b.mask),
+        "b_to_a": (b.mask, made.fake_a, made.cycled_b, a.image),
+    }
+    titles = ["input", "translated", "cycled", "truth"][: 4 if paired else 3]
+    owners = {"a_to_b": a, "b_to_a": b}
+    paths = []
+    for direction, images in columns.items():
+        rows = [[image[..., 0] for image in row] for row in zip(*images, strict=True)]
+        path = workdir / "samples" / f"{name}_{direction}.png"
+        save_sample_grid(
+            path,
+            [row[: len(titles)] for row in rows],
+            titles,
+            [
+                f"{subject} · {number}"
+                for subject, number in zip(
+                    owners[direction].subjects, owners[direction].slice_numbers, strict=True
+                )
+            ],
+        )
+        paths.append(path)
+    return paths
+
+
+def evaluate_run(
+    options: SimpleNamespace,
+    model: CycleGan,
+    state: CycleGanState,
+    dataset: SliceDataset,
+    workdir: Path,
+    checkpoint: str,
+) -> dict:
+    """Writes evaluation.json, the final pictures and report.html; returns the evaluation."""
+    translate = make_translate(model)
+    paired = dataset.paired
+    splits = load_splits(options, dataset)
+    baseline = tune_baseline(options, dataset) if paired else None
+    mask = mask_style(options) if paired else None
+    evaluation = {
+        "generator": options.generator,
+        "weights": "raw" if state.average is None else "ema",
+        "checkpoint": checkpoint,
+        "step": int(state.step),
+        "mask_threshold": mask.threshold if mask else None,
+        "published_table2": PUBLISHED_TABLE2,
+    }
+    total = sum(len(held.a.image) for held in splits.values())
+    with Progress("Evaluating", total, "slice") as progress:
+        for split, held in splits.items():
+            made = translate_slices(translate, state, held.a.image, held.b.mask, progress.advance)
+            evaluation[split] = evaluate_split(made, held.a, held.b, mask, baseline, options.seed)
+    write_atomically(
+        workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
+    )
+
+    pictures = write_samples(translate, state, splits["test"], paired, workdir, "final")
+    records = read_metrics(workdir)
+    save_curves(workdir / "curves.png", records)
+    write_report(
+        workdir / "report.html",
+        title=f"CycleGAN, {options.generator} generator",
+        options=json.loads((workdir / "options.json").read_text()),
+        evaluation=evaluation,
+        records=records,
+        curves_png=workdir / "curves.png",
+        sample_pngs=[
+            (
+                "MR slice to mask",
+                "Held-out subjects; the layout of figures 12 and 14.",
+                pictures[0],
+            ),
+            (
+                "Mask to MR slice",
+                "Held-out subjects; the layout of figures 13 and 15.",
+                pictures[1],
+            ),
+        ],
+        notes=_notes(options, dataset),
+    )
+    return evaluation
+
+
+def tune_baseline(options: SimpleNamespace, dataset: SliceDataset) -> ThresholdBaseline:
+    """The best smoothed threshold on the training subjects."""
+    slices = _load(options, dataset.train_a, min(_TUNING_SLICES, len(dataset.train_a)))
+    return tune_threshold(
+        slices.brain_z, is_brain(slices.tissue), is_tumor(slices.tissue), slices.subjects
+    )
+
+
+def mask_style(options: SimpleNamespace) -> MaskStyle:
+    """How masks are drawn; the threshold is midway between grey levels, fixed before any data."""
+    style, classes = options.mask_style, options.mask_classes
+    return MaskStyle(style, classes, default_threshold(style, classes))
+
+
+def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
+    notes = []
+    if options.data_dir is None:
+        notes.append("The data are a phantom made by this program, not scans of patients.")
+    if not dataset.paired:
+        notes.append(
+            "The folder has no true masks, so Dice, the threshold baseline, the paired errors and "
+            "the truth column are left out."
+        )
+    if dataset.skipped:
+        notes.append(f"{len(dataset.skipped)} subjects were left out: {' '.join(dataset.skipped)}")
+    return notes
+
+
+def describe_evaluation(evaluation: dict) -> str:
+    """One line a reader needs first: Dice on held-out subjects beside the threshold's."""
+    test = evaluation["test"]
+    if test["segmentation"] is None:
+        return "No true masks, so no Dice; evaluation.json holds Table 2 and the cycle errors."
+
+    def dice(scores: dict) -> str:
+        summary = scores["summary"]["dice"]
+        interval = summary["interval_95"]
+        return f"{summary['mean']:.3f}" + (
+            f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+        )
+
+    return (
+        f"Whole-tumour Dice on {test['subjects']} held-out subjects: {dice(test['segmentation'])}; "
+        f"best smoothed threshold: {dice(test['threshold_baseline'])}."
+    )

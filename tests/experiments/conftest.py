@@ -1,0 +1,102 @@
+"""Runs the scripts as a person does: in a process of their own, from the repository's root."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from brainsynth_jax.data.phantom import write_phantom
+
+ROOT = Path(__file__).parents[2]
+
+# The smallest networks and slices that go all the way.
+TINY = (
+    "--generator=resnet",
+    "--width=2",
+    "--image_size=32",
+    "--min_tumor_area_pixels=1",
+    "--test_fraction=0.34",
+    "--steps_per_epoch=2",
+    "--pool_size=3",
+    "--log_every=1",
+    "--discriminator_noise=0.1",
+    "--average_decay=0.9",
+)
+
+
+class Finished(NamedTuple):
+    status: int
+    out: str
+    error: str
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def phantom_dir(cache_dir):
+    return write_phantom(cache_dir, subjects=3, spacing_mm=4.0, show_progress=False)
+
+
+@pytest.fixture(scope="session")
+def start(cache_dir):
+    """start(script, *flags): the script's process, on one device unless `devices` says more."""
+
+    def start(script, *flags, devices=1):
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        }
+        return subprocess.Popen(
+            [sys.executable, f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def start_tiny(start, phantom_dir):
+    """start_tiny(workdir, *flags): the process of a tiny CycleGAN run on the phantom."""
+
+    def start_tiny(workdir, *flags, devices=1):
+        where = (f"--data_dir={phantom_dir}", f"--workdir={workdir}")
+        return start("cyclegan", *where, *TINY, *flags, devices=devices)
+
+    return start_tiny
+
+
+def wait(process):
+    out, error = process.communicate(timeout=300)
+    return Finished(process.returncode, out, error)
+
+
+@pytest.fixture(scope="session")
+def run(start):
+    """run(script, *flags): waits for the script and returns its status and what it printed."""
+    return lambda script, *flags, devices=1: wait(start(script, *flags, devices=devices))
+
+
+@pytest.fixture(scope="session")
+def run_tiny(start_tiny):
+    """run_tiny(workdir, *flags): a tiny run, waited for."""
+    return lambda workdir, *flags, devices=1: wait(start_tiny(workdir, *flags, devices=devices))
+
+
+@pytest.fixture(scope="session")
+def finished_run(run_tiny, tmp_path_factory):
+    """The folder of a run of two epochs of two steps, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    finished = run_tiny(workdir, "--epochs=2")
+    assert finished.status == 0, finished.error
+    return workdir, finished

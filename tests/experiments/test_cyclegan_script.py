@@ -1,0 +1,201 @@
+"""The CycleGAN script from scans to report, stopped and gone on with, and given bad input."""
+
+import json
+import shutil
+import signal
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+TABLE_2 = {
+    *("Dis", "Dis_A", "Dis_fakeA", "Dis_realA", "Dis_B", "Dis_fakeB", "Dis_realB"),
+    *("Gen", "Gen_AB", "Gen_BA"),
+}
+
+
+def load_state(workdir, step):
+    folder = workdir.absolute() / "checkpoints" / str(step) / "default"
+    with ocp.StandardCheckpointer() as checkpointer:
+        return jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder))
+
+
+def read_records(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return [{k: v for k, v in record.items() if k != "seconds_per_step"} for record in records]
+
+
+def assert_same_run(workdir, other, step):
+    for (path, ours), (_, theirs) in zip(
+        load_state(workdir, step), load_state(other, step), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs, err_msg=jax.tree_util.keystr(path))
+    assert read_records(workdir) == read_records(other)
+
+
+def test_a_run_leaves_everything_that_it_promises(finished_run):
+    workdir, finished = finished_run
+    assert "Whole-tumour Dice on 1 held-out subjects" in finished.out
+    assert str(workdir) in finished.out
+    assert "best smoothed threshold" in finished.out
+
+    options = json.loads((workdir / "options.json").read_text())
+    assert options["flags"]["generator"] == "resnet"
+    assert options["flags"]["preset"] == "paper"
+    assert len(options["data"]["train_subjects"]) == 2
+    assert len(options["data"]["test_subjects"]) == 1
+    assert options["versions"]["jax"] == jax.__version__
+
+    losses = [r for r in read_records(workdir) if "Gen" in r]
+    assert [(r["step"], r["epoch"]) for r in losses] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    assert losses[0].keys() > TABLE_2
+    assert sum("test_dice" in r for r in read_records(workdir)) == 2
+
+    for name in ("curves.png", "report.html", "samples/final_a_to_b.png"):
+        assert (workdir / name).stat().st_size > 1000, name
+    for epoch in (1, 2):
+        assert (workdir / "samples" / f"epoch_00{epoch}_b_to_a.png").exists()
+    assert list((workdir / "tensorboard").glob("events*"))
+    assert "<script" not in (workdir / "report.html").read_text()
+
+
+def test_evaluation_json_holds_the_papers_numbers_and_the_baseline(finished_run):
+    evaluation = json.loads((finished_run[0] / "evaluation.json").read_text())
+    assert evaluation["weights"] == "ema"
+    assert evaluation["step"] == 4
+    for split in ("train", "test"):
+        part = evaluation[split]
+        t = part["table2"]
+        assert t.keys() == TABLE_2
+        assert t["Dis_A"] == pytest.approx((t["Dis_realA"] + t["Dis_fakeA"]) / 2)
+        assert t["Dis"] == pytest.approx(t["Dis_A"] + t["Dis_B"])
+        mae = part["mae"]
+        cycle = 10 * (mae["cycled_a"] + mae["cycled_b"])
+        assert t["Gen_AB"] + t["Gen_BA"] - t["Gen"] == pytest.approx(cycle, rel=1e-4)
+        assert part["paired_cycle"] == pytest.approx(10 * (mae["a_to_b"] + mae["b_to_a"]))
+        for scores in (part["segmentation"], part["threshold_baseline"]):
+            assert set(scores["summary"]) == {
+                *("dice", "sensitivity", "precision", "hausdorff_95_mm")
+            }
+            assert 0 <= scores["summary"]["dice"]["mean"] <= 1
+    assert evaluation["published_table2"]["unet"]["Gen"] == 2.572
+
+
+def test_two_steps_a_new_process_and_two_steps_are_four_steps(run_tiny, finished_run, tmp_path):
+    """Bit for bit: weights, moments, pool, average, data order and every logged number."""
+    first = run_tiny(tmp_path / "parts", "--epochs=1")
+    assert first.status == 0, first.error
+    second = run_tiny(tmp_path / "parts", "--epochs=2")
+    assert second.status == 0, second.error
+    assert "Going on from step 2 of 4" in second.out
+    assert_same_run(tmp_path / "parts", finished_run[0], step=4)
+
+
+def test_a_run_that_is_told_to_stop_saves_and_goes_on(start_tiny, run, tmp_path):
+    workdir = tmp_path / "stopped"
+    process = start_tiny(workdir, "--epochs=5000")
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) > 3)
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert "Stopped by SIGTERM after step" in out
+    assert f"--workdir={workdir}" in out
+    steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+    assert f"after step {steps[-1]} of" in out
+
+    other = run("cyclegan", f"--workdir={workdir}", "--learning_rate=0.001", "--seed=0")
+    assert other.status == 2
+    assert "--learning_rate was 0.0002 and is now 0.001" in other.error
+    assert "--seed" not in other.error
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_a_damaged_checkpoint_falls_back_and_ends_the_same(run, finished_run, tmp_path):
+    workdir = tmp_path / "damaged"
+    shutil.copytree(finished_run[0], workdir)
+    newest = workdir / "checkpoints" / "4"
+    largest = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    finished = run("cyclegan", f"--workdir={workdir}")
+    assert finished.status == 0, finished.error
+    assert "step 4 is damaged" in finished.out
+    assert "Going on from step 2" in finished.out
+    assert_same_run(workdir, finished_run[0], step=4)
+
+
+def test_two_devices_train_like_one(run_tiny, tmp_path):
+    flags = ("--epochs=1", "--batch_size=2")
+    for devices in (1, 2):
+        finished = run_tiny(tmp_path / str(devices), *flags, devices=devices)
+        assert finished.status == 0, finished.error
+        assert f"Devices: {devices} x" in finished.out
+    records = [read_records(tmp_path / devices) for devices in ("1", "2")]
+    losses = [[record for record in run if "Gen" in record] for run in records]
+    assert len(losses[0]) == 2
+    for one, two in zip(*losses, strict=True):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+
+
+def test_a_dry_run_tells_the_cost_and_writes_no_run(run_tiny, tmp_path):
+    finished = run_tiny(tmp_path / "dry", "--dry_run")
+    assert finished.status == 0, finished.error
+    for words in ("Estimate:", "s a step", "MiB", "generators of", "train: ", "width=2"):
+        assert words in finished.out
+    assert not (tmp_path / "dry").exists()
+
+
+def test_help_groups_every_flag(run):
+    finished = run("cyclegan", "--help")
+    assert finished.status == 0
+    for words in ("Data\n----", "Training\n--------", "--generator=unet|resnet", "demo: resize"):
+        assert words in finished.out
+
+
+def test_evaluate_gives_the_same_numbers_again(run, finished_run, tmp_path):
+    workdir = tmp_path / "again"
+    shutil.copytree(finished_run[0], workdir)
+    before = json.loads((workdir / "evaluation.json").read_text())
+    (workdir / "evaluation.json").unlink()
+    (workdir / "report.html").unlink()
+    finished = run("evaluate", f"--workdir={workdir}")
+    assert finished.status == 0, finished.error
+    assert json.loads((workdir / "evaluation.json").read_text()) == before
+    assert (workdir / "report.html").exists()
+    finished = run("evaluate", f"--workdir={workdir}", "--checkpoint=2")
+    assert json.loads((workdir / "evaluation.json").read_text())["step"] == 2
+    finished = run("evaluate", f"--workdir={workdir}", "--checkpoint=3")
+    assert finished.status == 2
+    assert "no checkpoint of step 3; there are [2, 4]" in finished.error
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--generator=vae"], ["--generator=vae", "unet", "resnet"]),
+        (["--generater=unet"], ["generater", "--help"]),
+        (["--epochs=0"], ["--epochs", "1"]),
+        (["--generator=unet", "--image_size=200"], ["--image_size=200", "multiple of 256"]),
+        (["--batch_size=3"], ["--batch_size=3", "2 devices", "2 or 4"]),
+        (["--data_dir=/no/such/folder"], ["/no/such/folder"]),
+        (["--workdir=README.md"], ["README.md is a file"]),
+        (["--workdir=tests"], ["tests", "not empty"]),
+        (["unet"], ["unet", "--name=value"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else None,
+)
+def test_bad_flags_end_in_one_sentence(run, flags, words):
+    finished = run("cyclegan", *flags, devices=2)
+    assert finished.status == 2
+    assert "Traceback" not in finished.error
+    assert finished.error.strip().splitlines()[-1].startswith("error: ")
+    for word in words:
+        assert word in finished.error
