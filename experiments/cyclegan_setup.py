@@ -4,6 +4,7 @@
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,10 @@ from brainsynth_jax.training.optimizer import make_adam, make_schedule
 
 _log = logging.getLogger("brainsynth_jax.cyclegan")
 
-GENERATORS = {"unet": unet.UnetGenerator, "resnet": resnet.ResnetGenerator}
+NETWORKS = {
+    "unet": (unet.UnetGenerator, unet.check_image_size),
+    "resnet": (resnet.ResnetGenerator, resnet.check_image_size),
+}
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -74,8 +78,8 @@ def check_dataset(options: SimpleNamespace, dataset: SliceDataset) -> None:
 
 def build_model(options: SimpleNamespace) -> CycleGan:
     """The networks, optimisers and weights that the options describe."""
-    network = {"unet": unet, "resnet": resnet}[options.generator]
-    network.check_image_size(options.image_size)
+    generator, check_image_size = NETWORKS[options.generator]
+    check_image_size(options.image_size)
     if options.decay_epochs > options.epochs:
         raise UserError(
             f"--decay_epochs={options.decay_epochs} is more than --epochs={options.epochs}; the "
@@ -88,9 +92,7 @@ def build_model(options: SimpleNamespace) -> CycleGan:
         options.decay_epochs * options.steps_per_epoch,
     )
     return CycleGan(
-        generator=GENERATORS[options.generator](
-            width=options.width, upsample=options.upsample, dtype=dtype
-        ),
+        generator=generator(width=options.width, upsample=options.upsample, dtype=dtype),
         discriminator=PatchDiscriminator(width=options.width, dtype=dtype),
         generator_optimizer=make_adam(schedule),
         discriminator_optimizer=make_adam(schedule),
@@ -126,7 +128,7 @@ def describe_run(
     }
     domains = [
         f"{split}: {len(a)} slices of A and {len(b)} masks of B, {len(subjects)} subjects "
-        f"({', '.join(subjects)})"
+        f"({_some(subjects)})"
         for split, a, b, subjects in (
             ("train", dataset.train_a, dataset.train_b, dataset.train_subjects),
             ("test", dataset.test_a, dataset.test_b, dataset.test_subjects),
@@ -136,9 +138,15 @@ def describe_run(
         [
             describe_options(options),
             *domains,
-            *(f"left out: {problem}" for problem in dataset.skipped),
+            *(f"left out: {problem}" for problem in dataset.skipped[:20]),
             f"Networks: 2 {options.generator} generators of {parameters['generator']:,} parameters "
             f"and 2 discriminators of {parameters['discriminator']:,}.",
             f"Devices: {len(devices)} x {devices[0].device_kind}; batch {options.batch_size}.",
         ]
     )
+
+
+def _some(names: Sequence[str], shown: int = 20) -> str:
+    more = len(names) - shown
+    text = ", ".join(names[:shown])
+    return f"{text} and {more} more, all in options.json" if more > 0 else text

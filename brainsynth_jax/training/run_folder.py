@@ -43,11 +43,14 @@ def load_options(workdir: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        options = json.loads(path.read_text())
+    except ValueError as error:
         raise UserError(
             f"{path} cannot be read as JSON ({error}); restore it, or start a new --workdir."
         ) from error
+    if missing := [name for name in ("script", "flags", "data") if name not in options]:
+        raise UserError(f"{path} lacks {', '.join(missing)}; restore it, or start a new --workdir.")
+    return options
 
 
 def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Mapping) -> None:
