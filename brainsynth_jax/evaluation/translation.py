@@ -1,8 +1,8 @@
 """How far translated images are from where they should be, in the CycleGAN paper's own rows.
 
-Images are float arrays of one shape in [-1, 1]. The paper: "CycleGAN: brain tumor segmented MR",
-whose Table 2 and equations 6 to 10 are rebuilt here. Its text calls `Dis_A` and `Dis_B` sums, but
-the printed numbers are half sums, (real + fake) / 2; the U-Net's `Dis_B` alone fits neither.
+Images are float arrays of one shape in [-1, 1]. The paper's Table 2 and equations 6 to 10 are
+rebuilt here. Its text calls `Dis_A` and `Dis_B` sums, but the printed numbers are half sums,
+(real + fake) / 2; the U-Net's `Dis_B` alone fits neither.
 """
 
 import numpy as np
