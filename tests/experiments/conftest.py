@@ -1,6 +1,7 @@
 """Runs the scripts as a person does: in a process of their own, from the repository's root."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def start(cache_dir):
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": re.sub("=2$", f"={devices}", os.environ["XLA_FLAGS"]),
         }
         return subprocess.Popen(
             [sys.executable, f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],
