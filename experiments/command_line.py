@@ -1,10 +1,13 @@
 """What the scripts share of the command line: grouped help, presets, one-sentence errors."""
 
 import logging
+import math
 import os
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,15 +37,21 @@ class FlagGroup:
     def __init__(self, title: str) -> None:
         self.title = title
         self.names: list[str] = []
+        self.ranges: dict[str, str] = {}
         FlagGroup.all.append(self)
 
     def string(self, name: str, default: str | None, text: str) -> None:
         """A flag of any text."""
         self._define(flags.DEFINE_string, name, default, text)
 
-    def integer(self, name: str, default: int | None, text: str, lowest: int = 0) -> None:
-        """A whole number, `lowest` or more."""
-        self._define(flags.DEFINE_integer, name, default, text, lower_bound=lowest)
+    def integer(
+        self, name: str, default: int, text: str, lowest: int = 0, highest: int | None = None
+    ) -> None:
+        """A whole number from `lowest` to `highest`."""
+        self._define(
+            flags.DEFINE_integer, name, default, text, lower_bound=lowest, upper_bound=highest
+        )
+        self.ranges[name] = _range(lowest, highest)
 
     def number(
         self,
@@ -52,10 +61,12 @@ class FlagGroup:
         lowest: float = 0.0,
         highest: float | None = None,
     ) -> None:
-        """A number from `lowest` to `highest`."""
+        """A finite number from `lowest` to `highest`."""
         self._define(
             flags.DEFINE_float, name, default, text, lower_bound=lowest, upper_bound=highest
         )
+        self.ranges[name] = _range(lowest, highest)
+        flags.register_validator(name, math.isfinite, "a finite number is needed")
 
     def choice(self, name: str, default: str | None, values: tuple[str, ...], text: str) -> None:
         """One of a few words."""
@@ -68,6 +79,14 @@ class FlagGroup:
     def _define(self, define: Callable, name: str, default: Any, text: str, **limits: Any) -> None:
         define(name, default, help=text, **limits)
         self.names.append(name)
+
+
+def _default(flag: flags.Flag) -> str:
+    return "none" if flag.default is None else flag.default_as_str.strip("'")
+
+
+def _range(lowest: float, highest: float | None) -> str:
+    return f"{lowest:g} or more" if highest is None else f"{lowest:g} to {highest:g}"
 
 
 def given_flags() -> dict[str, Any]:
@@ -116,6 +135,15 @@ def use_cache(cache_dir: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "compiled_steps"))
 
 
+@contextmanager
+def on_interrupt(way_on: str) -> Iterator[None]:
+    """While entered, a Ctrl-C or SIGTERM is answered with `way_on`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(way_on) from None
+
+
 def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Runs a script's `main`, printing its help when asked and mistakes as one sentence.
 
@@ -145,13 +173,12 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
                 raise
             _fail(f"{error.filename or 'The disk'}: {error.strerror}. Mend that and start again.")
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app.run(guarded, flags_parser=_parse)
-    except KeyboardInterrupt:
-        print(
-            "\nStopped by Ctrl-C. What was written stays; the same command goes on or starts anew.",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as interrupt:
+        way_on = interrupt.args[0] if interrupt.args else "Nothing is half-made; start again."
+        print(f"\nStopped. {way_on}", file=sys.stderr)
         _exit(130)
 
 
@@ -190,7 +217,7 @@ def _log_plainly() -> None:
     logger.setLevel(logging.INFO)
     logger.handlers = [Plain()]
     logger.propagate = False
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)
     for name in ("orbax", "jax"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -204,13 +231,14 @@ def _help(text: str, presets: Mapping[str, Mapping[str, Any]]) -> str:
             values = getattr(flag.parser, "enum_values", None)
             form = "|".join(values) if values else "VALUE"
             lines.append(f"  --{name}" + ("" if flag.boolean else f"={form}"))
-            default = "none" if flag.default is None else flag.default_as_str.strip("'")
+            span = f"{group.ranges[name]}; " if name in group.ranges else ""
+            default = "off" if flag.boolean else _default(flag)
             others = "".join(
                 f"; {preset}: {settings[name]}"
                 for preset, settings in presets.items()
                 if settings.get(name, flag.default) != flag.default
             )
-            note = "" if flag.boolean else f" (default: {default}{others})"
+            note = f" ({span}default: {default}{others})"
             text = flag.help.removeprefix(f"<{form}>: ")
             lines += textwrap.wrap(
                 text + note, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6

@@ -31,7 +31,6 @@ from cyclegan_evaluation import (
 )
 from cyclegan_setup import (
     build_model,
-    check_dataset,
     describe_data,
     describe_run,
     prepare_dataset,
@@ -51,7 +50,11 @@ from brainsynth_jax.training.parallel import (
     compile_step,
     place_state,
 )
-from brainsynth_jax.training.run_folder import save_options
+from brainsynth_jax.training.run_folder import (
+    claim_run_folder,
+    held_run_folder,
+    save_options,
+)
 from brainsynth_jax.training.stop_request import StopRequest
 
 PRESETS = {
@@ -59,11 +62,11 @@ PRESETS = {
         "width": 16,
         "upsample": "resize",
         "mask_style": "tumor_in_brain",
-        "identity_weight": 5.0,
-        "identity_epochs": 2,
+        "identity_weight": 2.0,
         "discriminator_noise": 0.1,
         "average_decay": 0.995,
         "epochs": 6,
+        "test_pairs": 400,
     },
     "paper": {
         "train_pairs": 765,
@@ -85,7 +88,7 @@ run.choice(
     "Sets several flags at once; a flag of its own wins. "
     "Without it: demo without --data_dir, paper with.",
 )
-run.integer("seed", 0, "Seed of split, order, weights and noise, 0 or more.")
+run.integer("seed", 0, "Seed of split, order, weights and noise.", highest=2**32 - 1)
 run.switch("dry_run", "Print options, counts, estimated time and memory, and stop.")
 run.integer("devices", 0, "How many of this machine's devices share each batch; 0 for all.")
 
@@ -162,17 +165,10 @@ training = FlagGroup("Training")
 training.integer("epochs", 20, "Epochs in all.", 1)
 training.integer("steps_per_epoch", 100, "Optimiser updates in an epoch.", 1)
 training.integer("batch_size", 1, "Pairs in a step, all devices together.", 1)
-training.number("learning_rate", 2e-4, "Adam's rate for all networks, above 0.", 1e-9, 1.0)
+training.number("learning_rate", 2e-4, "Adam's rate for all networks.", 1e-9, 1.0)
 training.integer("decay_epochs", 0, "Last epochs over which the rate falls linearly to 0.")
-training.number("cycle_weight", 10.0, "Weight of the cycle loss (the paper's lambda), 0 or more.")
-training.number(
-    "identity_weight", 0.0, "Weight of the identity loss, 0 or more; CycleGAN's paintings had 5."
-)
-training.integer(
-    "identity_epochs",
-    0,
-    "Epochs over which the identity weight falls linearly to 0; 0 keeps it for the whole run.",
-)
+training.number("cycle_weight", 10.0, "Weight of the cycle loss (the paper's lambda).")
+training.number("identity_weight", 0.0, "Weight of the identity loss; CycleGAN's paintings had 5.")
 training.integer("pool_size", 50, "Past fakes kept for each discriminator; 0 for none.")
 training.number(
     "discriminator_noise",
@@ -204,14 +200,13 @@ def main() -> None:
     options = run.options
     cache_dir = Path(options.cache_dir).expanduser()
     command_line.use_cache(cache_dir)
-    print(f"Preset {options.preset}. Run folder {run.workdir}, data cache {cache_dir}.")
+    print(f"Preset {options.preset}. Data cache {cache_dir}.")
 
     devices = choose_devices(options.devices)
     check_batch_size(options.batch_size, len(devices))
     model = build_model(options)
 
     dataset = prepare_dataset(options, cache_dir)
-    check_dataset(options, dataset)
     run.check_data(dataset.fingerprint)
 
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
@@ -221,53 +216,59 @@ def main() -> None:
         print(estimate_cost(make_train_step(model), state, step_key, options, len(devices)))
         return
 
-    save_options(run.workdir, "cyclegan", vars(options), describe_data(dataset))
+    workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
+    print(f"Run folder {workdir}.")
     plan = Plan(
         options.epochs,
         options.steps_per_epoch,
         options.log_every,
         shown=("Gen_AB", "Gen_BA", "cycle", "Dis_A", "Dis_B"),
     )
-    with (
-        StopRequest() as stop,
-        Checkpoints(run.workdir / "checkpoints", options.keep_checkpoints) as checkpoints,
-    ):
-        state = place_state(state, devices)
-        step, state = checkpoints.restore_newest(state) or (0, state)
-        if step:
-            print(f"Going on from step {step} of {plan.total_steps}.")
-        batches = make_batches(
-            dataset,
-            options.mask_style,
-            options.mask_classes,
-            options.batch_size,
-            options.seed,
-            start_step=step,
-            train_pairs=options.train_pairs or None,
-        )
+    with held_run_folder(workdir):
+        save_options(workdir, "cyclegan", vars(options), describe_data(dataset))
         splits = load_splits(options, dataset)
-        with Logs(run.workdir, step) as logs:
-            state = train(
-                state,
-                compile_step(lambda axis_name: make_train_step(model, axis_name), devices),
-                batches,
-                step_key,
-                plan,
-                logs,
-                checkpoints,
-                make_finish_epoch(options, model, splits, dataset.paired, run.workdir),
-                stop,
+        with (
+            StopRequest() as stop,
+            Checkpoints(workdir / "checkpoints", options.keep_checkpoints) as checkpoints,
+        ):
+            state = place_state(state, devices)
+            step, state = checkpoints.restore_newest(state) or (0, state)
+            if step:
+                print(f"Going on from step {step} of {plan.total_steps}.")
+            batches = make_batches(
+                dataset,
+                options.mask_style,
+                options.mask_classes,
+                options.batch_size,
+                options.seed,
+                start_step=step,
             )
-    if state.step < plan.total_steps:
-        print(
-            f"\nStopped by {stop.received.name} after step {state.step} of {plan.total_steps}; "
-            f"all is saved. To go on:\n  python experiments/cyclegan.py --workdir={run.workdir}"
-        )
-        sys.exit(128 + stop.received)
+            with Logs(workdir, step) as logs:
+                state = train(
+                    state,
+                    compile_step(lambda axis_name: make_train_step(model, axis_name), devices),
+                    batches,
+                    step_key,
+                    plan,
+                    logs,
+                    checkpoints,
+                    make_finish_epoch(options, model, splits, dataset.paired, workdir),
+                    stop,
+                )
+        if state.step < plan.total_steps:
+            print(
+                f"Stopped by {stop.received.name} after step {state.step} of {plan.total_steps}; "
+                f"all is saved. To go on:\n  python experiments/cyclegan.py --workdir={workdir}"
+            )
+            sys.exit(128 + stop.received)
 
-    evaluation = evaluate_run(options, model, state, dataset, run.workdir, checkpoint="last")
+        with command_line.on_interrupt(
+            "The training is complete and saved. To evaluate it:\n"
+            f"  python experiments/evaluate.py --workdir={workdir}"
+        ):
+            evaluation = evaluate_run(options, model, state, dataset, splits, workdir, "last")
     print(describe_evaluation(evaluation))
-    print(f"Done in {duration(time.monotonic() - started)}. Open {run.workdir / 'report.html'}")
+    print(f"Done in {duration(time.monotonic() - started)}. Open {workdir / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor
+from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor, mask_levels
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
-from brainsynth_jax.data.prepared import SliceDataset
+from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.evaluation.cyclegan import (
     MaskStyle,
     draw_tumors,
@@ -32,6 +32,7 @@ from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
 from brainsynth_jax.training.logs import read_metrics
 from brainsynth_jax.training.loop import EpochResult
+from brainsynth_jax.training.run_folder import load_options
 
 # The threshold baseline is tuned on at most so many slices, spread over the training subjects.
 _TUNING_SLICES = 400
@@ -53,29 +54,29 @@ class Held(NamedTuple):
 
 
 def load_splits(options: SimpleNamespace, dataset: SliceDataset) -> dict[str, Held]:
-    """Both splits' slices for evaluation."""
+    """Slices to look at: of those trained on, --evaluated_train_pairs; of the test split, all."""
     return {
-        "train": load_split(options, dataset, "train", options.evaluated_train_pairs),
-        "test": load_split(options, dataset, "test", options.test_pairs),
+        "train": _hold(options, dataset, dataset.train_a, dataset.train_b),
+        "test": _hold(options, dataset, dataset.test_a, dataset.test_b),
     }
 
 
-def load_split(options: SimpleNamespace, dataset: SliceDataset, split: str, limit: int) -> Held:
-    """At most `limit` slices of a split (0: all), a choice of the seed spread over subjects."""
-    sources = {
-        "train": (dataset.train_a, dataset.train_b),
-        "test": (dataset.test_a, dataset.test_b),
-    }[split]
+def _hold(
+    options: SimpleNamespace, dataset: SliceDataset, records_a: Records, records_b: Records
+) -> Held:
+    limit = options.evaluated_train_pairs if records_a is dataset.train_a else 0
     if dataset.paired:
-        slices = _load(options, sources[0], limit)
+        slices = _load(options, dataset, records_a, limit)
         return Held(slices, slices)
-    limit = min(limit or len(sources[0]), *map(len, sources))
-    return Held(*(_load(options, source, limit) for source in sources))
+    count = min(limit or len(records_a), len(records_a), len(records_b))
+    return Held(*(_load(options, dataset, part, count) for part in (records_a, records_b)))
 
 
-def _load(options: SimpleNamespace, source, limit: int) -> SliceBatch:
+def _load(
+    options: SimpleNamespace, dataset: SliceDataset, records: Records, limit: int
+) -> SliceBatch:
     return load_slices(
-        source, options.mask_style, options.mask_classes, limit or None, options.seed
+        records, dataset.paired, options.mask_style, options.mask_classes, limit, options.seed
     )
 
 
@@ -97,7 +98,7 @@ def make_finish_epoch(
     A checkpoint's score is the Dice on *training* subjects; the test subjects choose nothing.
     """
     generator_ab = jax.jit(lambda params, image: model.generator.apply({"params": params}, image))
-    translate = make_translate(model)
+    translate = make_translate(model, None)
     mask = mask_style(options)
 
     def finish_epoch(state: CycleGanState, epoch: int) -> EpochResult:
@@ -156,13 +157,13 @@ def evaluate_run(
     model: CycleGan,
     state: CycleGanState,
     dataset: SliceDataset,
+    splits: dict[str, Held],
     workdir: Path,
     checkpoint: str,
 ) -> dict:
     """Writes evaluation.json, the final pictures and report.html; returns the evaluation."""
-    translate = make_translate(model)
     paired = dataset.paired
-    splits = load_splits(options, dataset)
+    translate = make_translate(model, known_levels(options, paired))
     baseline = tune_baseline(options, dataset) if paired else None
     mask = mask_style(options) if paired else None
     evaluation = {
@@ -188,7 +189,7 @@ def evaluate_run(
     write_report(
         workdir / "report.html",
         title=f"CycleGAN, {options.generator} generator",
-        options=json.loads((workdir / "options.json").read_text()),
+        options=load_options(workdir),
         evaluation=evaluation,
         records=records,
         curves_png=workdir / "curves.png",
@@ -211,7 +212,7 @@ def evaluate_run(
 
 def tune_baseline(options: SimpleNamespace, dataset: SliceDataset) -> ThresholdBaseline:
     """The best smoothed threshold on the training subjects."""
-    slices = _load(options, dataset.train_a, min(_TUNING_SLICES, len(dataset.train_a)))
+    slices = _load(options, dataset, dataset.train_a, _TUNING_SLICES)
     return tune_threshold(
         slices.brain_z, is_brain(slices.tissue), is_tumor(slices.tissue), slices.subjects
     )
@@ -221,6 +222,11 @@ def mask_style(options: SimpleNamespace) -> MaskStyle:
     """How masks are drawn; the threshold is midway between grey levels, fixed before any data."""
     style, classes = options.mask_style, options.mask_classes
     return MaskStyle(style, classes, default_threshold(style, classes))
+
+
+def known_levels(options: SimpleNamespace, paired: bool) -> np.ndarray | None:
+    """The grey levels of the masks that this program draws; a folder of pictures has its own."""
+    return mask_levels(options.mask_style, options.mask_classes) if paired else None
 
 
 def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:

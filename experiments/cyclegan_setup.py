@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from command_line import describe_options
 
 from brainsynth_jax.data.phantom import write_phantom
+from brainsynth_jax.data.pipeline import limit_pairs
 from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
@@ -32,13 +33,17 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
-    """The prepared slices of `--data_dir`, or of the phantom where there is none."""
+    """The prepared slices of `--data_dir`, or of the phantom, no more than the options ask for.
+
+    Raises:
+        UserError: the data cannot be used, or do not hold what the options ask for.
+    """
     if options.data_dir is None:
         _log.info("No --data_dir: a phantom of brains with gliomas stands in for scans.")
         data_dir = write_phantom(cache_dir)
     else:
         data_dir = Path(options.data_dir).expanduser()
-    return prepare_slices(
+    dataset = prepare_slices(
         recognise(data_dir, options.modality),
         SliceOptions(
             modality=options.modality,
@@ -52,6 +57,12 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
         ),
         cache_dir,
     )
+    if options.mask_classes == "classes" and dataset.paired and not dataset.has_classes:
+        raise UserError(
+            "--mask_classes=classes: these masks only tell tumour from no tumour. "
+            "Use --mask_classes=whole."
+        )
+    return limit_pairs(dataset, options.train_pairs, options.test_pairs, options.seed)
 
 
 def parse_slices(text: str | None) -> tuple[int, int] | None:
@@ -59,21 +70,12 @@ def parse_slices(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last)):
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
         raise UserError(
             f"--slices={text}: the first and the last slice number are needed, FIRST:LAST, such "
             "as 60:107."
         )
     return int(first), int(last)
-
-
-def check_dataset(options: SimpleNamespace, dataset: SliceDataset) -> None:
-    """Raises UserError where the options ask for what the data do not hold."""
-    if options.mask_classes == "classes" and dataset.paired and not dataset.has_classes:
-        raise UserError(
-            "--mask_classes=classes: these masks only tell tumour from no tumour. "
-            "Use --mask_classes=whole."
-        )
 
 
 def build_model(options: SimpleNamespace) -> CycleGan:
@@ -98,7 +100,6 @@ def build_model(options: SimpleNamespace) -> CycleGan:
         discriminator_optimizer=make_adam(schedule),
         cycle_weight=options.cycle_weight,
         identity_weight=options.identity_weight,
-        identity_steps=options.identity_epochs * options.steps_per_epoch,
         pool_size=options.pool_size,
         discriminator_noise=options.discriminator_noise,
         average_decay=options.average_decay,
@@ -138,12 +139,23 @@ def describe_run(
         [
             describe_options(options),
             *domains,
-            *(f"left out: {problem}" for problem in dataset.skipped[:20]),
+            *_left_out(dataset.skipped),
             f"Networks: 2 {options.generator} generators of {parameters['generator']:,} parameters "
             f"and 2 discriminators of {parameters['discriminator']:,}.",
             f"Devices: {len(devices)} x {devices[0].device_kind}; batch {options.batch_size}.",
         ]
     )
+
+
+def _left_out(problems: Sequence[str], shown: int = 20) -> list[str]:
+    if not problems:
+        return []
+    more = [f"  and {len(problems) - shown} more, all in options.json"]
+    return [
+        f"Left out: {len(problems)} subjects.",
+        *(f"  {problem}" for problem in problems[:shown]),
+        *(more if len(problems) > shown else []),
+    ]
 
 
 def _some(names: Sequence[str], shown: int = 20) -> str:

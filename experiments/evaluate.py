@@ -14,14 +14,14 @@ from types import SimpleNamespace
 import command_line
 import jax
 from command_line import FLAGS, FlagGroup
-from cyclegan_evaluation import describe_evaluation, evaluate_run
+from cyclegan_evaluation import describe_evaluation, evaluate_run, load_splits
 from cyclegan_setup import build_model, prepare_dataset
 from run_options import Run
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.checkpoints import Checkpoints
-from brainsynth_jax.training.cyclegan import create_cyclegan_state
-from brainsynth_jax.training.run_folder import load_options
+from brainsynth_jax.training.cyclegan import CycleGanState, create_cyclegan_state
+from brainsynth_jax.training.run_folder import held_run_folder, load_options
 
 evaluation = FlagGroup("Evaluation")
 evaluation.string("workdir", None, "Folder of the run to evaluate. Needed.")
@@ -48,13 +48,13 @@ def main() -> None:
     model = build_model(run.options)
     state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
     with Checkpoints(run.workdir / "checkpoints", read_only=True) as checkpoints:
-        step = choose_step(FLAGS.checkpoint, checkpoints)
-        state = checkpoints.restore(step, state)
-    print(
-        describe_evaluation(
-            evaluate_run(run.options, model, state, dataset, run.workdir, FLAGS.checkpoint)
+        state = load_checkpoint(FLAGS.checkpoint, checkpoints, state)
+    splits = load_splits(run.options, dataset)
+    with held_run_folder(run.workdir):
+        evaluation = evaluate_run(
+            run.options, model, state, dataset, splits, run.workdir, FLAGS.checkpoint
         )
-    )
+    print(describe_evaluation(evaluation))
     print(f"Open {run.workdir / 'report.html'}")
 
 
@@ -62,7 +62,7 @@ def load_run() -> Run:
     """The run in --workdir, with this script's --data_dir where one is given."""
     if FLAGS.workdir is None:
         raise UserError("--workdir is needed: the folder of the run to evaluate.")
-    workdir = Path(FLAGS.workdir)
+    workdir = Path(FLAGS.workdir).expanduser()
     stored = load_options(workdir)
     if stored is None:
         raise UserError(f"--workdir={workdir} holds no run. Give the folder of one.")
@@ -72,16 +72,17 @@ def load_run() -> Run:
     return Run(workdir, SimpleNamespace(**flags), stored)
 
 
-def choose_step(wanted: str, checkpoints: Checkpoints) -> int:
-    """The step that "last", "best" or a number means."""
+def load_checkpoint(wanted: str, checkpoints: Checkpoints, like: CycleGanState) -> CycleGanState:
+    """The state that "last", "best" or a step means."""
     if not checkpoints.steps:
         raise UserError(f"{checkpoints.folder} holds no checkpoint yet. Train the run first.")
     if wanted == "last":
-        return checkpoints.steps[-1]
+        _, state = checkpoints.restore_newest(like)
+        return state
     if wanted == "best" and checkpoints.best_step is not None:
-        return checkpoints.best_step
-    if wanted.isdigit():
-        return int(wanted)
+        return checkpoints.restore(checkpoints.best_step, like)
+    if wanted.isdecimal():
+        return checkpoints.restore(int(wanted), like)
     raise UserError(
         f"--checkpoint={wanted}: last, best (where the data have true masks) or a step of "
         f"{checkpoints.steps} is needed."

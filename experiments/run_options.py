@@ -11,7 +11,6 @@ from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.run_folder import (
     check_same_options,
     load_options,
-    next_run_folder,
 )
 
 
@@ -19,22 +18,21 @@ class Run(NamedTuple):
     """One run, new or gone on with.
 
     Attributes:
-        workdir: its folder; a new run's does not exist yet.
+        workdir: its folder; None in a new run that was given none.
         options: one attribute for each flag.
         stored: options.json of the earlier part, None in a new run.
     """
 
-    workdir: Path
+    workdir: Path | None
     options: SimpleNamespace
     stored: dict[str, Any] | None
 
     def check_data(self, fingerprint: str) -> None:
-        """Raises UserError where an earlier part of the run saw other data."""
-        if self.stored:
-            check_same_options(
-                self.workdir,
-                {"the data's fingerprint": self.stored["data"]["fingerprint"]},
-                {"the data's fingerprint": fingerprint},
+        """Raises UserError where an earlier part of the run saw other slices."""
+        if self.stored and self.stored["data"]["fingerprint"] != fingerprint:
+            raise UserError(
+                f"--data_dir={self.options.data_dir}: these slices are not those that the run in "
+                f"{self.workdir} began with. Give back the same scans, or a new --workdir."
             )
 
 
@@ -56,10 +54,8 @@ def resolve_run(
             began with.
     """
     given = given_flags()
-    workdir = (
-        Path(given["workdir"]) if "workdir" in given else next_run_folder(Path("runs"), script)
-    )
-    stored = load_options(workdir)
+    workdir = Path(given["workdir"]).expanduser() if "workdir" in given else None
+    stored = load_options(workdir) if workdir else None
     if stored is None:
         preset = given.get("preset") or ("paper" if "data_dir" in given else "demo")
         values = resolve_flags(given, {"preset": preset}, presets[preset])

@@ -41,8 +41,8 @@ def find_decathlon(root: Path, files: tuple[Path, ...], modality: str) -> Source
     The channel comes from `modality` in that file, the classes from its `labels`.
 
     Raises:
-      UserError: `dataset.json` is damaged, lacks an entry, or has no such modality or labels
-        that are no tumour's.
+      UserError: `dataset.json` is damaged, lacks an entry, lists no scans, or has no such modality
+        or labels that are no tumour's.
     """
     index_path = root / "dataset.json"
     if index_path not in files:
@@ -87,6 +87,11 @@ def _read_index(path: Path) -> Mapping[str, Any]:
             f"{path}: is not a Medical Segmentation Decathlon index ({error!r}); it needs "
             "modality, labels and training as the Decathlon's own files have them."
         ) from None
+    if not training:
+        raise UserError(
+            f"{path}: its list 'training' is empty; it needs an entry with image and label for "
+            "each scan, as in the Decathlon's own files."
+        )
     return index
 
 

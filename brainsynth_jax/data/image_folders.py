@@ -51,11 +51,15 @@ def find_image_mask_folders(root: Path, files: tuple[Path, ...], modality: str) 
 
     Masks have their picture's name, or that and `_mask`; the extension may differ. The pictures
     are of whatever `modality` they are.
+
+    Raises:
+      UserError: two pictures or two masks have the same name.
     """
-    images = {_key(path, root / "images"): path for path in _pictures(files, root / "images")}
-    masks = {_key(path, root / "masks"): path for path in _pictures(files, root / "masks")}
-    if not images or not masks:
+    in_images, in_masks = _pictures(files, root / "images"), _pictures(files, root / "masks")
+    if not in_images or not in_masks:
         return None
+    images = _by_key(root, in_images, partial(_key, folder=root / "images"))
+    masks = _by_key(root, in_masks, partial(_key, folder=root / "masks"))
     subject_of = {key: _subject_name(key) for key in images.keys() | masks.keys()}
     return _paired_source("image_mask_folders", root, images, masks, subject_of, load_grey)
 
@@ -66,16 +70,10 @@ def find_lgg(root: Path, files: tuple[Path, ...], modality: str) -> Source | Non
     Raises:
       UserError: the modality is none of the set's three, or a picture is there twice.
     """
-    images, masks = {}, {}
+    with_ending, without = [], []
     for path in _pictures(files, root):
-        kind = masks if path.stem.endswith(_MASK_ENDING) else images
-        key = Path(path.stem.removesuffix(_MASK_ENDING))
-        if key in kind:
-            raise UserError(
-                f"--data_dir={root}: the same picture is there twice, {kind[key]} and {path}; "
-                "name the folder of one of them."
-            )
-        kind[key] = path
+        (with_ending if path.stem.endswith(_MASK_ENDING) else without).append(path)
+    images, masks = _by_key(root, without, _bare_name), _by_key(root, with_ending, _bare_name)
     if not images.keys() & masks.keys():
         return None
     if modality not in LGG_CHANNELS:
@@ -162,8 +160,23 @@ def _pictures(files: Iterable[Path], folder: Path) -> list[Path]:
     return [p for p in files if p.suffix.lower() in EXTENSIONS and p.is_relative_to(folder)]
 
 
+def _by_key(root: Path, paths: Iterable[Path], key_of: Callable[[Path], Path]) -> dict[Path, Path]:
+    found = {}
+    for path in paths:
+        if (twin := found.setdefault(key_of(path), path)) != path:
+            raise UserError(
+                f"--data_dir={root}: the same picture is there twice, {twin} and {path}; move one "
+                "of them elsewhere."
+            )
+    return found
+
+
 def _key(path: Path, folder: Path) -> Path:
-    return path.relative_to(folder).with_name(path.stem.removesuffix(_MASK_ENDING))
+    return path.relative_to(folder).with_name(_bare_name(path).name)
+
+
+def _bare_name(path: Path) -> Path:
+    return Path(path.stem.removesuffix(_MASK_ENDING))
 
 
 def _subject_name(key: Path) -> str:

@@ -5,16 +5,28 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from brainsynth_jax.errors import UserError
+
 
 def find_files(root: Path) -> tuple[Path, ...]:
     """Every file below `root` in natural order of its path.
 
     Links are followed. What begins with a dot is left out: hidden files, and the `._` twins that
     macOS puts beside each file in an archive.
+
+    Raises:
+      UserError: a folder can't be read.
     """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(
+            f"--data_dir={root}: the folder {error.filename} cannot be read ({error.strerror}); "
+            "change its permissions, or name a data folder without it."
+        ) from error
+
     found = []
     entered = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         if (real := os.path.realpath(folder)) in entered:
             subfolders.clear()
             continue

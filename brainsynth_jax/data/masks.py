@@ -51,6 +51,11 @@ def render_mask(tissue: np.ndarray, style: str, classes: str) -> np.ndarray:
     return _LEVELS[style, classes][tissue]
 
 
+def mask_levels(style: str, classes: str) -> np.ndarray:
+    """The grey levels that a drawn mask holds, float32, ascending."""
+    return np.unique(_LEVELS[style, classes])
+
+
 def default_threshold(style: str, classes: str) -> float:
     """The grey level midway between the brightest non-tumour and the darkest tumour."""
     levels = _LEVELS[style, classes]

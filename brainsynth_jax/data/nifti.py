@@ -16,8 +16,9 @@ import numpy as np
 from brainsynth_jax.data.scan import Scan
 from brainsynth_jax.errors import UserError
 
-# Headers of one scan's two files may differ by rounding, never by a tenth of a millimetre.
-AFFINE_TOLERANCE_MM = 0.1
+# Headers of one scan's two files may differ by rounding, but nowhere in the volume may that add
+# up to a tenth of a millimetre.
+CORNER_TOLERANCE_MM = 0.1
 
 _UNKNOWN = 255
 
@@ -55,7 +56,7 @@ def load_volume(path: Path, channel: int = 0, channels: int = 1) -> Volume:
 
     Raises:
       UserError: missing, truncated or corrupt file, wrong number of dimensions or channels,
-        voxels that are not numbers, or NaN or infinite voxels.
+        voxels that are not numbers, NaN or infinite voxels, or an affine that can't be inverted.
     """
     path = Path(path)
     try:
@@ -83,6 +84,11 @@ def load_volume(path: Path, channel: int = 0, channels: int = 1) -> Volume:
         raise UserError(
             f"{path}: {finite.size - finite.sum()} of {finite.size} voxels are NaN or infinite; "
             "finite numbers are needed."
+        )
+    if not np.isfinite(image.affine).all() or np.linalg.matrix_rank(image.affine[:3, :3]) < 3:
+        raise UserError(
+            f"{path}: its affine is singular or not finite, so it places no voxel in space; "
+            "correct the header's sform and qform, or convert the scan again from its original."
         )
     canonical = nibabel.as_closest_canonical(
         nibabel.Nifti1Image(array, image.affine, dtype=array.dtype)
@@ -125,8 +131,8 @@ def load_scan(
       channels: as `load_volume`'s.
 
     Raises:
-      UserError: as `load_volume`; also an empty image, shapes or affines that differ, and label
-        values other than the known ones.
+      UserError: as `load_volume`; also an empty image, shapes that differ, volumes that don't
+        lie in the same place, and label values other than the known ones.
     """
     image = load_volume(image_path, channel, channels)
     labels = load_volume(label_path)
@@ -140,11 +146,11 @@ def load_scan(
             f"{label_path}: has shape {labels.array.shape} but its image {image_path.name} "
             f"{image.array.shape}; they have to be the same."
         )
-    apart_mm = float(np.abs(image.affine - labels.affine).max())
-    if apart_mm > AFFINE_TOLERANCE_MM:
+    apart_mm = np.linalg.norm(_corners_mm(image) - _corners_mm(labels), axis=1).max()
+    if apart_mm > CORNER_TOLERANCE_MM:
         raise UserError(
-            f"{label_path}: its affine differs from that of its image {image_path.name} by up to "
-            f"{apart_mm:.4g} mm, at most {AFFINE_TOLERANCE_MM} is allowed; resample the one to "
+            f"{label_path}: its corners lie up to {apart_mm:.4g} mm apart from those of its image "
+            f"{image_path.name}, at most {CORNER_TOLERANCE_MM} mm is allowed; resample the one to "
             "the other."
         )
     return Scan(
@@ -162,6 +168,12 @@ def _parse(data: bytes, compressed: bool) -> nibabel.Nifti1Image:
         if kind.header_class.may_contain_header(data):
             return kind.from_bytes(data)
     raise ValueError("no NIfTI header")
+
+
+def _corners_mm(volume: Volume) -> np.ndarray:
+    """Where a volume's eight corners, the outer edges of its voxels, are: (8, 3) scanner mm."""
+    corners = np.indices((2, 2, 2)).reshape(3, 8).T * volume.array.shape - 0.5
+    return nibabel.affines.apply_affine(volume.affine, corners)
 
 
 def _as_slices(volume: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ class SliceBatch(NamedTuple):
 
     Attributes:
       image: (N, S, S, 1) float32 in [-1, 1].
-      mask: (N, S, S, 1) float32 in [-1, 1], drawn from `tissue`.
+      mask: (N, S, S, 1) float32 in [-1, 1], the picture of domain B.
       tissue: (N, S, S) uint8, codes of `masks`.
       subjects: N names.
       slice_numbers: (N,) int32.
@@ -49,7 +49,6 @@ def make_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    train_pairs: int | None = None,
 ) -> grain.DatasetIterator[Batch]:
     """Endless unaligned training batches, read ahead in threads.
 
@@ -62,33 +61,27 @@ def make_batches(
       mask_style: one of `masks.MASK_STYLES`.
       mask_classes: one of `masks.MASK_CLASSES`.
       batch_size: N, over all devices.
-      seed: decides the orders and the choice of `train_pairs`.
+      seed: decides the orders.
       start_step: step of the first batch.
-      train_pairs: how many records of each domain to use; None for all.
 
     Yields:
       `image_a` and `image_b`, (N, S, S, 1) float32 in [-1, 1], and `index`, (N,) int32: 0..N-1,
       the places in the batch.
     """
 
-    def slice_of(record: Record) -> np.ndarray:
-        return _to_float(record["image"])
-
     def mask_of(record: Record) -> np.ndarray:
-        if not dataset.paired:
-            return _to_float(record["image"])
-        return render_mask(record["tissue"], mask_style, mask_classes)
+        return _draw_mask(record, dataset.paired, mask_style, mask_classes)
 
-    # The same choice for A and B where they are the same records.
-    choice_seed, order_a_seed, order_b_seed = _seeds(seed, 3)
-    kept_a = _choose(len(dataset.train_a), train_pairs, choice_seed)
-    kept_b = _choose(len(dataset.train_b), train_pairs, choice_seed)
-    order_a, order_b = _endless_order(kept_a, order_a_seed), _endless_order(kept_b, order_b_seed)
+    order_a_seed, order_b_seed = (int(n) for n in np.random.SeedSequence(seed).generate_state(2))
+    order_a = _endless_order(len(dataset.train_a), order_a_seed)
+    order_b = _endless_order(len(dataset.train_b), order_b_seed)
 
     def batch_of(step: int) -> Batch:
         places = range(step * batch_size, (step + 1) * batch_size)
         return {
-            "image_a": np.stack([slice_of(dataset.train_a[order_a(place)]) for place in places]),
+            "image_a": np.stack(
+                [_to_float(dataset.train_a[order_a(place)]["image"]) for place in places]
+            ),
             "image_b": np.stack([mask_of(dataset.train_b[order_b(place)]) for place in places]),
             "index": np.arange(batch_size, dtype=np.int32),
         }
@@ -98,24 +91,45 @@ def make_batches(
     return iter(steps.map(batch_of).to_iter_dataset(ahead))
 
 
+def limit_pairs(
+    dataset: SliceDataset, train_pairs: int, test_pairs: int, seed: int
+) -> SliceDataset:
+    """The same dataset with at most so many records in each domain of train and of test.
+
+    They are spread evenly over the subjects and chosen by `seed`; 0 keeps all. Where the truth is
+    known, A and B keep the same ones.
+    """
+
+    def limited(records: Records, limit: int) -> Records:
+        return records.take(_spread(records.subjects, limit, seed))
+
+    return dataset._replace(
+        train_a=limited(dataset.train_a, train_pairs),
+        train_b=limited(dataset.train_b, train_pairs),
+        test_a=limited(dataset.test_a, test_pairs),
+        test_b=limited(dataset.test_b, test_pairs),
+    )
+
+
 def load_slices(
     records: Records,
+    paired: bool,
     mask_style: str,
     mask_classes: str,
-    limit: int | None = None,
+    limit: int = 0,
     seed: int = 0,
 ) -> SliceBatch:
     """Loads slices at once, in the order of subjects and slices.
 
     Args:
-      records: one of a dataset's four parts. Of an unpaired one only `image` tells something.
+      records: one of a dataset's four parts.
+      paired: the dataset's; where False, `mask` is the record's picture, as in a batch.
       mask_style: one of `masks.MASK_STYLES`.
       mask_classes: one of `masks.MASK_CLASSES`.
-      limit: take so many, spread evenly over subjects and chosen by `seed`; None for all.
+      limit: take so many, spread evenly over subjects and chosen by `seed`; 0 for all.
       seed: any integer.
     """
-    indices = _spread(records.subjects, limit, seed)
-    chosen = [records[index] for index in indices]
+    chosen = [records[index] for index in _spread(records.subjects, limit, seed)]
     image = np.stack([_to_float(record["image"]) for record in chosen])
     tissue = np.stack([record["tissue"] for record in chosen])
 
@@ -125,7 +139,7 @@ def load_slices(
     scanner_units = column("intensity_offset") + column("intensity_scale") * image[..., 0]
     return SliceBatch(
         image=image,
-        mask=render_mask(tissue, mask_style, mask_classes),
+        mask=np.stack([_draw_mask(record, paired, mask_style, mask_classes) for record in chosen]),
         tissue=tissue[..., 0],
         subjects=[record["subject"] for record in chosen],
         slice_numbers=np.array([record["slice_number"] for record in chosen], np.int32),
@@ -138,18 +152,14 @@ def _to_float(picture: np.ndarray) -> np.ndarray:
     return picture.astype(np.float32) / np.float32(127.5) - 1
 
 
-def _seeds(seed: int, count: int) -> list[int]:
-    return [int(word) for word in np.random.SeedSequence(seed).generate_state(count)]
+def _draw_mask(record: Record, paired: bool, style: str, classes: str) -> np.ndarray:
+    """A record as a picture of domain B; where there is no tissue map it is that picture."""
+    if paired:
+        return render_mask(record["tissue"], style, classes)
+    return _to_float(record["image"])
 
 
-def _choose(count: int, limit: int | None, seed: int) -> np.ndarray:
-    everyone = np.arange(count)
-    if limit is None or limit >= count:
-        return everyone
-    return np.sort(np.random.default_rng(seed).permutation(everyone)[:limit])
-
-
-def _endless_order(indices: np.ndarray, seed: int) -> Callable[[int], int]:
+def _endless_order(count: int, seed: int) -> Callable[[int], int]:
     """The index at each place of an endless sequence of passes, each in an order of its own.
 
     grain's own shuffle takes 9 ms an index where there are only a few of them.
@@ -157,19 +167,19 @@ def _endless_order(indices: np.ndarray, seed: int) -> Callable[[int], int]:
 
     @lru_cache(maxsize=2)
     def one_pass(number: int) -> np.ndarray:
-        return np.random.default_rng([seed, number]).permutation(indices)
+        return np.random.default_rng([seed, number]).permutation(count)
 
     def index_at(place: int) -> int:
-        number, place_in_pass = divmod(place, len(indices))
+        number, place_in_pass = divmod(place, count)
         return int(one_pass(number)[place_in_pass])
 
     return index_at
 
 
-def _spread(subjects: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+def _spread(subjects: np.ndarray, limit: int, seed: int) -> np.ndarray:
     """Indices of `limit` slices: one of every subject, then a second of every subject, ..."""
     everyone = np.arange(len(subjects))
-    if limit is None or limit >= len(subjects):
+    if not 0 < limit < len(subjects):
         return everyone
     mixed = np.random.default_rng(seed).permutation(everyone)
     seen, turns = {}, np.empty(len(subjects), int)

@@ -1,11 +1,15 @@
 """From a recognised data folder to slices for training and testing, by way of the cache.
 
 What is prepared lies in `CACHE_DIR/slices/KEY`, where KEY is a hash of the source files' names,
-sizes and times, of the options that shape a slice, and of PREPARATION_VERSION. So a changed
-source or option never meets an old cache. The division in train and test is not in it: it is
-made at opening, and a new seed or fraction needs no new preparation.
+sizes and times, of the options and constants that shape a slice, and of PREPARATION_VERSION. So
+a changed source or option never meets an old cache. The division in train and test is not in it:
+it is made at opening, and a new seed or fraction needs no new preparation.
+
+A dataset's fingerprint follows what was prepared instead, so the same scans have the same one
+wherever and whenever they were copied.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -17,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from brainsynth_jax.data import intensity
 from brainsynth_jax.data.cache import damaged, ensure_folder
 from brainsynth_jax.data.scan import Source, Subject
 from brainsynth_jax.data.slices import Record, SliceOptions, prepare_picture, prepare_scan
@@ -26,7 +31,7 @@ from brainsynth_jax.errors import UserError
 from brainsynth_jax.progress import Progress
 
 # To be raised with every change of code that changes a prepared slice.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
 PROBLEMS_SHOWN = 10
 
@@ -71,6 +76,12 @@ class Records(Sequence[Record]):
         self._indices = np.flatnonzero(kept)
         self.subjects = np.repeat([row.name for row in table], counts)[kept]
 
+    def take(self, indices: np.ndarray) -> "Records":
+        """Only these of the records, (k,) int, in this order."""
+        taken = copy.copy(self)
+        taken._indices, taken.subjects = self._indices[indices], self.subjects[indices]
+        return taken
+
     def __len__(self) -> int:
         return len(self._indices)
 
@@ -93,7 +104,8 @@ class SliceDataset(NamedTuple):
       skipped: a sentence on each subject left out: those that can't be used, with
         `skip_bad_subjects`, and those without a slice that shows enough tumour.
       has_classes: False where masks only tell tumour from no tumour.
-      fingerprint: short hex digest of sources, options and preparation.
+      fingerprint: short hex digest of the prepared slices' pictures, names and numbers, and of
+        how they are divided.
     """
 
     train_a: Records
@@ -130,8 +142,7 @@ def prepare_slices(
         raise UserError(
             f"--slices={first}:{last}: needs a first and a last slice number, 60:107 say."
         )
-    key = _cache_key(source, options)
-    folder = Path(cache_dir) / "slices" / key
+    folder = Path(cache_dir) / "slices" / _cache_key(source, options)
     ensure_folder(folder, lambda new: _prepare(source, options, new, show_progress))
     contents = json.loads((folder / _CONTENTS).read_text())
     table = [SubjectSlices(*row) for row in contents["table"]]
@@ -157,7 +168,9 @@ def prepare_slices(
         test_subjects=_names(parts["test_a"], parts["test_b"]),
         skipped=tuple(contents["skipped"]),
         has_classes=source.has_classes,
-        fingerprint=_digest([key, options.test_fraction, options.seed]),
+        fingerprint=_digest(
+            [contents["digest"], source.domains is None, options.test_fraction, options.seed]
+        ),
     )
 
 
@@ -165,6 +178,7 @@ def _prepare(source: Source, options: SliceOptions, folder: Path, show_progress:
     groups = source.domains or {_PAIRED: source.subjects}
     subjects = [(domain, subject) for domain, group in groups.items() for subject in group]
     table, problems, without = [], list(source.problems), []
+    digest = hashlib.sha256()
 
     def records() -> Iterator[Record]:
         outcomes = _in_parallel(lambda item: _load_subject(*item, options), subjects)
@@ -182,11 +196,13 @@ def _prepare(source: Source, options: SliceOptions, folder: Path, show_progress:
                     )
                 else:
                     table.append(SubjectSlices(domain, subject.name, subject.patient, len(outcome)))
-                    yield from outcome
+                    for record in outcome:
+                        digest.update(_identity(record))
+                        yield record
         _check_outcome(source, options, table, problems, without)
 
     write_slices(folder / _RECORDS, records(), options.image_size)
-    contents = {"table": table, "skipped": problems + without}
+    contents = {"table": table, "skipped": problems + without, "digest": digest.hexdigest()}
     (folder / _CONTENTS).write_text(json.dumps(contents, indent=1))
 
 
@@ -200,6 +216,12 @@ def _load_subject(domain: str, subject: Subject, options: SliceOptions) -> list[
         )
     except UserError as error:
         return error
+
+
+def _identity(record: Record) -> bytes:
+    """What makes a slice this slice; not the statistics, which may round as machines do."""
+    name = json.dumps([record["subject"], record["slice_number"]])
+    return name.encode() + record["image"].tobytes() + record["tissue"].tobytes()
 
 
 def _in_parallel(
@@ -262,7 +284,8 @@ def _cache_key(source: Source, options: SliceOptions) -> str:
     ]
     of_division = {"test_fraction", "seed"}
     shaping = {k: v for k, v in options._asdict().items() if k not in of_division}
-    return _digest([PREPARATION_VERSION, source.kind, source.problems, shaping, files])
+    constants = intensity.MEDIAN_SPAN_STD, intensity.LOW_PERCENT, intensity.HIGH_PERCENT
+    return _digest([PREPARATION_VERSION, constants, source.kind, source.problems, shaping, files])
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

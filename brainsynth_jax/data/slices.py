@@ -41,8 +41,9 @@ class SliceOptions(NamedTuple):
       intensity: 'median' or 'percentiles', see `intensity.choose_scale`.
       image_size: side of the prepared slice in pixels.
       min_tumor_area_pixels: least tumour in a slice, counted in the prepared slice; 0 takes
-        slices without tumour as well.
-      slices: first and last slice number to take, both included; None for all.
+        slices without tumour as well. Without a meaning where `slices` are given.
+      slices: first and last slice number to take, both included, whether they show tumour or
+        not; None for those that show enough of it.
       test_fraction: share of the patients kept for testing.
       seed: decides with the patients' names who is for testing.
       skip_bad_subjects: leave out the subjects that can't be used instead of stopping.
@@ -51,7 +52,7 @@ class SliceOptions(NamedTuple):
     modality: str = "flair"
     intensity: str = "median"
     image_size: int = 256
-    min_tumor_area_pixels: int = 100
+    min_tumor_area_pixels: int = 50
     slices: tuple[int, int] | None = None
     test_fraction: float = 0.2
     seed: int = 0
@@ -71,7 +72,8 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
             f"--slices={first}:{last} lies outside the scan, whose slices are "
             f"{scan.slice_numbers.min()} to {scan.slice_numbers.max()}."
         )
-    if options.min_tumor_area_pixels > 0:
+    least_area = options.min_tumor_area_pixels if options.slices is None else 0
+    if least_area > 0:
         chosen &= is_tumor(scan.labels).any(axis=(1, 2))
     brain = find_brain(scan.image)
     statistics = measure_brain(scan.image, brain)
@@ -82,7 +84,7 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
         values = to_values(scan.image[z], inside, scale)
         tissue = np.where(is_tumor(scan.labels[z]), scan.labels[z], inside * BRAIN)
         tissue = fit_square(tissue.astype(np.uint8), scan.spacing_mm, options.image_size)
-        if is_tumor(tissue).sum() < options.min_tumor_area_pixels:
+        if is_tumor(tissue).sum() < least_area:
             continue
         values = fit_square(values, scan.spacing_mm, options.image_size)
         # Interpolation smears the brain's edge outwards; background is to stay exactly -1.

@@ -38,6 +38,7 @@ _TRANSLATIONS = {
     "a_to_b": "MR to mask, against the true mask",
     "b_to_a": "mask to MR, against the scan that the mask belongs to",
     "cycled_a": "MR to mask to MR, against where it began",
+    "cycled_a_rounded": "the same with the mask rounded to its grey levels on the way",
     "cycled_b": "mask to MR to mask, against where it began",
 }
 _SPLITS = {"test": "held out", "train": "training"}

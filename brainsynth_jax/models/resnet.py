@@ -12,11 +12,11 @@ from brainsynth_jax.models.blocks import Conv, Upsample, instance_norm
 
 
 def check_image_size(image_size: int) -> None:
-    """Raises UserError unless images of this height and width can be halved twice."""
-    if image_size < 16 or image_size % 4:
+    """Raises UserError unless the ResNet and the patch discriminator can take such images."""
+    if image_size < 24 or image_size % 4:
         raise UserError(
-            f"--image_size={image_size}: the ResNet halves an image twice, so its size must be a "
-            "multiple of 4, at least 16. Choose such a size."
+            f"--image_size={image_size}: the ResNet halves an image twice and the discriminator "
+            "needs 24 pixels, so the size must be a multiple of 4, at least 24. Choose such a size."
         )
 
 

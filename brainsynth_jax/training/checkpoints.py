@@ -27,6 +27,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 3, read_only: bool = False) -> None:
         self.folder = folder.absolute()
+        self._read_only = read_only
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -51,8 +52,12 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception) -> None:
-        self._manager.close()
+    def __exit__(self, exception_type: type | None, *rest: object) -> None:
+        try:
+            self._guard(self._manager.close)
+        except UserError:
+            if exception_type is None:  # else it would hide what ended the run
+                raise
 
     @property
     def steps(self) -> list[int]:
@@ -106,32 +111,46 @@ class Checkpoints:
     def restore_newest(self, like: Any) -> tuple[int, Any] | None:
         """The newest checkpoint that can be read, as (step, state); None in a new run.
 
-        A damaged one is passed over with a warning, and moved aside so that its step can be saved
-        again.
+        Damaged ones are passed over with a warning and, unless read only, moved aside, so that
+        their steps can be saved again.
 
         Raises:
-            UserError: there are checkpoints, and none can be read.
+            UserError: there are checkpoints, and none can be read; they are left as they are.
         """
-        steps = self.steps
+        steps, damaged = self.steps, []
         for step in reversed(steps):
             try:
-                return step, self._restore(step, like)
+                state = self._restore(step, like)
+            except MemoryError:
+                raise
             except Exception as error:  # whatever a damaged file makes a reader raise
-                aside = _move_aside(self.folder / str(step))
-                self._manager.reload()
-                _log.warning(
-                    "The checkpoint of step %d is damaged (%s) and was moved to %s; "
-                    "falling back to the one before.",
-                    step,
-                    _first_line(error),
-                    aside,
-                )
+                if "RESOURCE_EXHAUSTED" in str(error):
+                    raise
+                damaged.append((step, error))
+            else:
+                for bad_step, error in damaged:
+                    self._pass_over(bad_step, step, error)
+                return step, state
         if steps:
             raise UserError(
-                f"None of the checkpoints in {self.folder} (steps {steps}) can be read. "
-                "Start afresh with another --workdir."
+                f"None of the checkpoints in {self.folder} (steps {steps}) can be read: "
+                f"{_first_line(damaged[0][1])}. Restore the folder, or start afresh with another "
+                "--workdir."
             )
         return None
+
+    def _pass_over(self, step: int, good_step: int, error: Exception) -> None:
+        moved = ""
+        if not self._read_only:
+            moved = f", was moved to {_move_aside(self.folder / str(step))}"
+            self._manager.reload()
+        _log.warning(
+            "The checkpoint of step %d is damaged (%s)%s; falling back to step %d.",
+            step,
+            _first_line(error),
+            moved,
+            good_step,
+        )
 
     def _restore(self, step: int, like: Any) -> Any:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)

@@ -27,8 +27,7 @@ class CycleGan(NamedTuple):
         discriminator_optimizer: updates both discriminators together.
         cycle_weight: lambda of equation 5, 10 in the paper.
         identity_weight: of mean|G_AB(B) - B| + mean|G_BA(A) - A|; the paper has no such term (0).
-            It keeps the generators from settling on inverted contrast, which the cycle allows.
-        identity_steps: over so many steps the weight falls linearly to 0; 0 keeps it.
+            It keeps the generators from inverting contrast, which the cycle alone allows.
         pool_size: past fakes kept for each discriminator; 0 shows every fake once.
         discriminator_noise: standard deviation of the Gaussian noise added to every image that a
             discriminator sees in training, on the scale of [-1, 1].
@@ -41,7 +40,6 @@ class CycleGan(NamedTuple):
     discriminator_optimizer: optax.GradientTransformation
     cycle_weight: float = 10.0
     identity_weight: float = 0.0
-    identity_steps: int = 0
     pool_size: int = 50
     discriminator_noise: float = 0.0
     average_decay: float = 0.0
@@ -137,19 +135,7 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
             image = image + model.discriminator_noise * noise
         return model.discriminator.apply({"params": params}, image)
 
-    def identity_loss(generators, step, image_a, image_b, keys):
-        weight = jnp.float32(model.identity_weight)
-        if model.identity_steps:
-            weight *= jnp.maximum(0.0, 1.0 - step / model.identity_steps)
-
-        same_a = generate(generators["ba"], image_a, keys[0])
-        same_b = generate(generators["ab"], image_b, keys[1])
-        return weight * (
-            losses.mean_absolute_error(same_a, image_a)
-            + losses.mean_absolute_error(same_b, image_b)
-        )
-
-    def generator_loss(generators, discriminators, step, image_a, image_b, keys):
+    def generator_loss(generators, discriminators, image_a, image_b, keys):
         fake_b = generate(generators["ab"], image_a, keys[0])
         fake_a = generate(generators["ba"], image_b, keys[1])
         cycled_a = generate(generators["ba"], fake_b, keys[2])
@@ -170,7 +156,12 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
             "cycle": cycle,
         }
         if model.identity_weight:
-            terms["identity"] = identity_loss(generators, step, image_a, image_b, keys[6:])
+            same_a = generate(generators["ba"], image_a, keys[6])
+            same_b = generate(generators["ab"], image_b, keys[7])
+            terms["identity"] = model.identity_weight * (
+                losses.mean_absolute_error(same_a, image_a)
+                + losses.mean_absolute_error(same_b, image_b)
+            )
             loss = loss + terms["identity"]
         return loss, (terms, fake_a, fake_b)
 
@@ -194,7 +185,7 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
     def update_generators(state, image_a, image_b, keys):
         loss = jax.grad(generator_loss, has_aux=True)
         gradients, (terms, fake_a, fake_b) = loss(
-            state.generators, state.discriminators, state.step, image_a, image_b, keys
+            state.generators, state.discriminators, image_a, image_b, keys
         )
         updates, moments = model.generator_optimizer.update(
             mean_over_devices(gradients), state.generator_moments, state.generators

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from brainsynth_jax.errors import UserError
@@ -101,16 +102,29 @@ def train(
                     result = finish_epoch(state, epoch)
                     if result.values:
                         logs.write(step, epoch, result.values)
-                    checkpoints.save(step, state, result.score)
+                    _save(step, state, checkpoints, result.score)
                 clock, clock_step = time.perf_counter(), step
             progress.advance(1, note)
 
     if unchecked:
         _checked(unchecked, checkpoints)
-    if step % plan.steps_per_epoch:
-        checkpoints.save(step, state)
+    if step not in checkpoints.steps:
+        _save(step, state, checkpoints)
     checkpoints.wait()
     return state
+
+
+def _save(step: int, state: Any, checkpoints: Checkpoints, score: float | None = None) -> None:
+    """Saves a state that has no value that is not finite: metrics are older than the weights."""
+    if not _all_finite(state):
+        raise _not_finite(step, "a weight", "not finite", checkpoints)
+    checkpoints.save(step, state, score)
+
+
+@jax.jit
+def _all_finite(state: Any) -> Array:
+    numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.all(jnp.array([jnp.isfinite(x).all() for x in numbers]))
 
 
 def _checked(
@@ -121,16 +135,19 @@ def _checked(
         values = {name: float(value) for name, value in values.items()}
         for name, value in values.items():
             if not math.isfinite(value):
-                checkpoints.wait()
-                good = checkpoints.steps
-                raise UserError(
-                    f"Training stopped at step {step}: {name} is {value}. "
-                    + (
-                        f"The last good checkpoint is step {good[-1]} in {checkpoints.folder}. "
-                        if good
-                        else "There was no checkpoint yet. "
-                    )
-                    + "In a new --workdir, try a lower --learning_rate, --precision=float32 or "
-                    "another --seed."
-                )
+                raise _not_finite(step, name, value, checkpoints)
     return values
+
+
+def _not_finite(step: int, name: str, value: object, checkpoints: Checkpoints) -> UserError:
+    checkpoints.wait()
+    good = checkpoints.steps
+    last = (
+        f"The last good checkpoint is step {good[-1]} in {checkpoints.folder}."
+        if good
+        else "There was no checkpoint yet."
+    )
+    return UserError(
+        f"Training stopped at step {step}: {name} is {value}. {last} In a new --workdir, try a "
+        "lower --learning_rate, --precision=float32 or another --seed."
+    )

@@ -1,8 +1,10 @@
 """The folder of one run, and options.json, which says what the run is."""
 
+import fcntl
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,56 @@ OPTIONS_FILE = "options.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
 
 
-def next_run_folder(runs: Path, name: str) -> Path:
-    """The first of runs/NAME-001, runs/NAME-002, ... after the highest that exists."""
+def claim_run_folder(runs: Path, name: str) -> Path:
+    """Makes the first of runs/NAME-001, runs/NAME-002, ... after the highest that exists.
+
+    Of several runs started together each gets its own.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     numbers = [
         int(folder.name.removeprefix(f"{name}-"))
         for folder in runs.glob(f"{name}-*")
-        if folder.name.removeprefix(f"{name}-").isdigit()
+        if folder.name.removeprefix(f"{name}-").isdecimal()
     ]
-    return runs / f"{name}-{max(numbers, default=0) + 1:03d}"
+    folder = runs / f"{name}-{max(numbers, default=0) + 1:03d}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return claim_run_folder(runs, name)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}). Give a --workdir where you may write."
+        ) from error
+    return folder
+
+
+@contextmanager
+def held_run_folder(workdir: Path) -> Iterator[None]:
+    """Keeps other processes out of a run's folder while entered.
+
+    Raises:
+        UserError: another process is in it, or it cannot be written to.
+    """
+    path = workdir / ".lock"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written to ({error.strerror}). Give a folder where you "
+            "may write."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"--workdir={workdir} is in use by another process. Wait for it to end, or give "
+                "another folder."
+            ) from None
+        yield
 
 
 def load_options(workdir: Path) -> dict[str, Any] | None:
@@ -36,7 +80,7 @@ def load_options(workdir: Path) -> dict[str, Any] | None:
     if workdir.is_file():
         raise UserError(f"--workdir={workdir} is a file; give a folder, new or of an earlier run.")
     if not path.exists():
-        if workdir.is_dir() and any(workdir.iterdir()):
+        if workdir.is_dir() and any(p.name != ".lock" for p in workdir.iterdir()):
             raise UserError(
                 f"--workdir={workdir} is not empty and holds no {OPTIONS_FILE}, so it is not a "
                 "run's folder. Nothing was touched; give a new folder."

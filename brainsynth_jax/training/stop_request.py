@@ -30,3 +30,4 @@ class StopRequest:
         if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
+        print(f"\n{self.received.name}: stopping after this step; Ctrl-C again ends at once.")

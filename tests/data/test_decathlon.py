@@ -63,6 +63,11 @@ def test_a_damaged_index_is_named(make_decathlon, text):
         recognise(root, "flair")
 
 
+def test_an_index_without_scans_is_named(make_decathlon):
+    with pytest.raises(UserError, match=r"dataset\.json: its list 'training' is empty; it needs"):
+        recognise(make_decathlon(training=[]), "flair")
+
+
 def test_fewer_channels_than_the_index_says_are_refused(make_decathlon):
     root = make_decathlon(modality={str(k): name for k, name in enumerate(("FLAIR", "T1w"))})
     with pytest.raises(UserError, match="four dimensions, 2 channels are needed"):

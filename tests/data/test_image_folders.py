@@ -62,6 +62,23 @@ def test_pictures_of_one_subject_have_one_size(make_image_folders):
         recognise(root, "flair").subjects[0].load()
 
 
+@pytest.mark.parametrize(
+    "twins",
+    [
+        ("images/ANN_1.jpg", "images/ANN_1.png"),
+        ("masks/ANN_1.png", "masks/ANN_1.tif"),
+        ("masks/ANN_1.png", "masks/ANN_1_mask.png"),
+    ],
+)
+def test_two_pictures_of_one_name_are_told(make_image_folders, twins):
+    root = make_image_folders()
+    for name in twins:
+        save_picture(root / name, grow_picture()[1])
+    with pytest.raises(UserError, match="the same picture is there twice") as caught:
+        recognise(root, "flair")
+    assert all(str(root / name) in str(caught.value) for name in twins)
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_lgg_twins_by_number_with_the_modality_as_channel(make_lgg, flat):
     root = make_lgg(flat)

@@ -153,8 +153,36 @@ def test_image_and_labels_have_to_fit(tmp_path):
         load_scan(*save_pair(tmp_path, flair, seg[..., :-1]), CODES)
     shifted = LPS.copy()
     shifted[2, 3] = 2.5
-    with pytest.raises(UserError, match=r"by up to 2\.5 mm, at most 0\.1"):
+    with pytest.raises(UserError, match=r"x_seg.* lie up to 2\.5 mm apart .*at most 0\.1 mm"):
         load_scan(*save_pair(tmp_path, flair, seg, LPS, shifted), CODES)
+
+
+def test_spacings_that_differ_are_told_in_millimetres_at_the_farthest_corner(tmp_path):
+    flair, seg = grow_scan()
+    coarse = np.diag([1.09, 1.09, 1.09, 1])
+    # The corner at (19.5, 23.5, 8.5) voxels, outer edges, moves by 0.09 of its distance.
+    with pytest.raises(UserError, match=r"lie up to 2\.853 mm apart"):
+        load_scan(*save_pair(tmp_path, flair, seg, np.eye(4), coarse), CODES)
+
+
+def test_a_small_turn_adds_up_over_the_volume(tmp_path):
+    flair, seg = grow_scan()
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.05), -np.sin(0.05)], [np.sin(0.05), np.cos(0.05)]]
+    # By 0.05 rad about the origin; the farthest corner is 30.54 mm from the axis.
+    with pytest.raises(UserError, match=r"lie up to 1\.527 mm apart"):
+        load_scan(*save_pair(tmp_path, flair, seg, np.eye(4), turn), CODES)
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_an_affine_that_places_no_voxel_is_named(tmp_path, value):
+    path = tmp_path / "v.nii"
+    save_volume(path, grow_scan()[0], LPS)
+    data = bytearray(path.read_bytes())
+    data[280:328] = np.full(12, value, np.float32).tobytes()  # the header's sform
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"v\.nii: its affine is singular or not finite.*; correct"):
+        load_volume(path)
 
 
 def test_rounding_in_the_headers_is_allowed(tmp_path):

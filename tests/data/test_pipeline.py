@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
-from brainsynth_jax.data.pipeline import load_slices, make_batches
+from brainsynth_jax.data.pipeline import limit_pairs, load_slices, make_batches
 from brainsynth_jax.data.prepared import prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
@@ -85,13 +85,25 @@ def test_the_seed_decides_the_order(draw, dataset):
 
 
 def test_a_cap_chooses_the_same_slices_for_both_domains(draw, dataset):
-    batches = draw(12, train_pairs=4)
+    four = limit_pairs(dataset, 4, 0, seed=0)
+    batches = draw(12, data=four)
     a = indices_of(batches, "image_a", dataset.train_a, as_a)
     b = indices_of(batches, "image_b", dataset.train_a, as_b)
     assert len(set(a)) == 4
     assert set(a) == set(b)
-    assert set(indices_of(draw(12, train_pairs=4, seed=1), "image_a", dataset.train_a, as_a)) != (
-        set(a)
+    others = draw(12, data=limit_pairs(dataset, 4, 0, seed=1))
+    assert set(indices_of(others, "image_a", dataset.train_a, as_a)) != set(a)
+
+
+def test_a_cap_leaves_what_is_looked_at_among_what_is_trained_on(draw, dataset):
+    five = limit_pairs(dataset, 5, 2, seed=0)
+    trained = {image.tobytes() for batch in draw(10, data=five) for image in batch["image_a"]}
+    looked_at = load_slices(five.train_a, True, *STYLE, limit=3, seed=0)
+    assert len(trained) == 5
+    assert {image.tobytes() for image in looked_at.image} < trained
+    assert len(five.test_a) == len(five.test_b) == 2
+    assert limit_pairs(dataset, 0, 0, seed=0).train_a.subjects.tolist() == (
+        dataset.train_a.subjects.tolist()
     )
 
 
@@ -113,10 +125,12 @@ def test_unpaired_pictures_are_taken_as_they_are(draw, make_cyclegan, tmp_path):
     batches = draw(6, data=unpaired)
     assert set(indices_of(batches, "image_a", unpaired.train_a, as_a)) == {0, 1, 2}
     assert set(np.unique(batches[0]["image_b"])) == {-1, 1}
+    loaded = load_slices(unpaired.train_b, False, *STYLE)
+    assert set(np.unique(loaded.mask)) == {-1, 1}
 
 
 def test_loaded_slices_are_the_records(dataset):
-    loaded = load_slices(dataset.test_a, *STYLE)
+    loaded = load_slices(dataset.test_a, True, *STYLE)
     assert loaded.image.shape == loaded.mask.shape == (3, 24, 24, 1)
     assert loaded.tissue.shape == loaded.brain_z.shape == (3, 24, 24)
     assert loaded.brain_z.dtype == loaded.image.dtype == loaded.mask.dtype == np.float32
@@ -131,7 +145,7 @@ def test_loaded_slices_are_the_records(dataset):
 
 
 def test_brain_z_is_standardised_by_the_brain(dataset):
-    loaded = load_slices(dataset.train_a, *STYLE)
+    loaded = load_slices(dataset.train_a, True, *STYLE)
     record = dataset.train_a[4]
     units = record["intensity_offset"] + record["intensity_scale"] * as_a(record)[..., 0]
     expected = (units - record["brain_median"]) / record["brain_std"]
@@ -143,13 +157,13 @@ def test_brain_z_is_standardised_by_the_brain(dataset):
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 7])
 def test_a_limit_is_spread_over_the_subjects(dataset, limit):
-    loaded = load_slices(dataset.train_a, *STYLE, limit=limit, seed=5)
+    loaded = load_slices(dataset.train_a, True, *STYLE, limit=limit, seed=5)
     counts = [loaded.subjects.count(name) for name in dataset.train_subjects]
     assert sum(counts) == limit
     assert max(counts) - min(counts) <= 1
-    again = load_slices(dataset.train_a, *STYLE, limit=limit, seed=5)
+    again = load_slices(dataset.train_a, True, *STYLE, limit=limit, seed=5)
     np.testing.assert_array_equal(loaded.image, again.image)
 
 
 def test_a_limit_beyond_the_data_takes_all(dataset):
-    assert len(load_slices(dataset.train_a, *STYLE, limit=100).image) == 9
+    assert len(load_slices(dataset.train_a, True, *STYLE, limit=100).image) == 9

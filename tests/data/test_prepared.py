@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import grow_scan, save_picture
 
-from brainsynth_jax.data import prepared
+from brainsynth_jax.data import intensity, prepared
 from brainsynth_jax.data.prepared import prepare_slices
 from brainsynth_jax.data.slices import SliceOptions, prepare_scan
 from brainsynth_jax.data.sources import recognise
@@ -91,8 +91,17 @@ def test_what_is_prepared_is_opened_again_without_the_sources(make_brats, tmp_pa
 )
 def test_a_changed_option_meets_no_old_cache(make_brats, tmp_path, change):
     root = make_brats()
-    first = prepare(root, tmp_path / "cache")
-    assert prepare(root, tmp_path / "cache", **change).fingerprint != first.fingerprint
+    prepare(root, tmp_path / "cache")
+    prepare(root, tmp_path / "cache", **change)
+    assert len(finished(tmp_path / "cache")) == 2
+
+
+@pytest.mark.parametrize("constant", ["MEDIAN_SPAN_STD", "LOW_PERCENT", "HIGH_PERCENT"])
+def test_a_changed_constant_meets_no_old_cache(make_brats, tmp_path, monkeypatch, constant):
+    root = make_brats(["S1", "S2"])
+    prepare(root, tmp_path / "cache")
+    monkeypatch.setattr(intensity, constant, getattr(intensity, constant) * 0.9)
+    prepare(root, tmp_path / "cache")
     assert len(finished(tmp_path / "cache")) == 2
 
 

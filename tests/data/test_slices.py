@@ -119,11 +119,22 @@ def test_only_slices_with_enough_tumour_are_taken():
     assert 0 < len(some) < len(areas)
 
 
-def test_a_range_takes_its_ends_and_area_zero_slices_without_tumour():
-    options = OPTIONS._replace(slices=(40, 44), min_tumor_area_pixels=0)
+def test_area_zero_takes_slices_without_tumour():
+    records = prepare_scan("ann", tiny_scan(), OPTIONS._replace(min_tumor_area_pixels=0))
+    assert [r["slice_number"] for r in records] == list(range(9))
+    assert not is_tumor(records[0]["tissue"]).any()
+
+
+@pytest.mark.parametrize("area", [0, 1, 10_000])
+def test_a_range_takes_its_ends_and_all_between_whatever_the_tumour_area(area):
+    options = OPTIONS._replace(slices=(40, 44), min_tumor_area_pixels=area)
     records = prepare_scan("ann", tiny_scan(first_slice=40), options)
     assert [r["slice_number"] for r in records] == [40, 41, 42, 43, 44]
     assert not is_tumor(records[0]["tissue"]).any()
+
+
+def test_fifty_pixels_of_tumour_are_asked_for_unless_told_otherwise():
+    assert SliceOptions().min_tumor_area_pixels == 50
 
 
 def test_a_range_outside_the_scan_is_refused():

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,19 @@ def test_a_missing_folder_and_a_file_are_told_apart(tmp_path):
     (tmp_path / "file.nii").write_bytes(b"")
     with pytest.raises(UserError, match=r"file\.nii: is a file; name the folder"):
         recognise(tmp_path / "file.nii", "flair")
+
+
+def test_a_folder_that_may_not_be_read_is_named(make_brats, monkeypatch):
+    root, scan = make_brats(), os.scandir
+
+    def refuse_s2(folder):
+        if Path(folder).name == "S2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr("os.scandir", refuse_s2)
+    with pytest.raises(UserError, match=r"S2 cannot be read \(Permission denied\); change its"):
+        recognise(root, "flair")
 
 
 def test_nothing_recognised_says_what_was_looked_for_and_found(tmp_path):

@@ -1,6 +1,9 @@
 """What is saved comes back bit for bit; what is damaged is passed over."""
 
 import logging
+import signal
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -90,8 +93,56 @@ def test_when_all_are_damaged_the_message_names_them(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state_at(1))
     cut(largest_file(tmp_path / "1"))
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"None .*\[1\]"):
-        checkpoints.restore_newest(state_at(0))
+    for _ in range(2):  # nothing is moved, so that a second try does not begin anew
+        with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"None .*\[1\]"):
+            checkpoints.restore_newest(state_at(0))
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_at(1))
+        checkpoints.wait()
+
+        def no_memory(step, like):
+            raise MemoryError
+
+        monkeypatch.setattr(checkpoints, "_restore", no_memory)
+        with pytest.raises(MemoryError):
+            checkpoints.restore_newest(state_at(0))
+    assert (tmp_path / "1").is_dir()
+
+
+def test_a_look_at_a_run_moves_nothing(tmp_path, caplog):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state_at(step))
+    cut(largest_file(tmp_path / "2"))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.restore_newest(state_at(0))[0] == 1
+    assert (tmp_path / "2").is_dir()
+    assert "falling back to step 1" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no file size limits on this system")
+def test_a_disk_that_is_full_in_the_middle_of_writing(tmp_path):
+    """A file size limit is met where a full disk would be: in the background writer."""
+    code = f"""
+import resource, signal
+import jax, jax.numpy as jnp
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.training.checkpoints import Checkpoints
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    with Checkpoints(__import__("pathlib").Path({str(tmp_path / "run")!r})) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        checkpoints.save(1, {{"x": jax.random.normal(jax.random.key(0), (300, 300))}})
+        checkpoints.wait()
+except UserError as error:
+    print("one sentence:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "one sentence: The checkpoint could not be written" in done.stdout, done.stderr
+    assert "same --workdir" in done.stdout
 
 
 def test_a_step_without_checkpoint_is_named(tmp_path):

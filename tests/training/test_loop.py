@@ -25,7 +25,25 @@ def add_batch(state, batch, key):
     return state, {"loss": state.total}
 
 
-def run(workdir, values, plan=None, finish_epoch=None, stop=None):
+def after_steps(count):
+    """A request to stop that comes after so many steps."""
+
+    class AfterSteps(StopRequest):
+        left = count
+
+        @property
+        def received(self):
+            self.left -= 1
+            return signal.SIGTERM if self.left < 0 else None
+
+        @received.setter
+        def received(self, value):
+            pass
+
+    return AfterSteps()
+
+
+def run(workdir, values, plan=None, finish_epoch=None, stop=None, step_function=add_batch):
     """Trains the toy on `values`, one a step; returns the last state and the checkpointed steps."""
     plan = plan or Plan(epochs=2, steps_per_epoch=3, log_every_steps=2, shown=("loss",))
     finish_epoch = finish_epoch or (lambda state, epoch: EpochResult({}, None))
@@ -37,7 +55,7 @@ def run(workdir, values, plan=None, finish_epoch=None, stop=None):
         with Logs(workdir, step) as logs:
             state = train(
                 state,
-                add_batch,
+                step_function,
                 batches,
                 jax.random.key(0),
                 plan,
@@ -76,25 +94,29 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path):
         run(tmp_path / "other", [1, float("inf"), 1, 1, 1, 1], plan)
 
 
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """A loss is computed before the update, so the last step's says nothing of its weights."""
+
+    def overflow(state, batch, key):
+        good = state.total
+        return ToyState(state.step + 1, state.total + batch["x"]), {"loss": good}
+
+    with pytest.raises(UserError, match=r"step 6: a weight is not finite.*is step 3"):
+        run(tmp_path, [1, 1, 1, 1, 1, float("inf")], step_function=overflow)
+
+
+@pytest.mark.parametrize("stopped_at", [2, 3, 4])
+def test_a_run_stopped_as_soon_as_it_went_on_keeps_its_checkpoint(tmp_path, stopped_at):
+    values = list(range(1, 7))
+    run(tmp_path, values, stop=after_steps(stopped_at))
+    state, saved = run(tmp_path, values, stop=after_steps(0))
+    assert int(state.step) == saved[-1] == stopped_at
+
+
 @pytest.mark.parametrize("stopped_at", [2, 3, 4])
 def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, stopped_at):
     values = list(range(1, 7))
-
-    class AfterSomeSteps(StopRequest):
-        def __init__(self):
-            super().__init__()
-            self.left = stopped_at
-
-        @property
-        def received(self):
-            self.left -= 1
-            return signal.SIGTERM if self.left < 0 else None
-
-        @received.setter
-        def received(self, value):
-            pass
-
-    state, saved = run(tmp_path, values, stop=AfterSomeSteps())
+    state, saved = run(tmp_path, values, stop=after_steps(stopped_at))
     assert int(state.step) == stopped_at
     assert saved[-1] == stopped_at
     state, saved = run(tmp_path, values)

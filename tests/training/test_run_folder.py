@@ -1,21 +1,38 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.run_folder import (
     check_same_options,
+    claim_run_folder,
+    held_run_folder,
     load_options,
-    next_run_folder,
     save_options,
 )
 
 
-def test_new_runs_are_numbered_after_the_highest(tmp_path):
-    assert next_run_folder(tmp_path, "cyclegan") == tmp_path / "cyclegan-001"
-    for name in ("cyclegan-001", "cyclegan-007", "cyclegan-old", "dcgan-009"):
-        (tmp_path / name).mkdir()
-    assert next_run_folder(tmp_path, "cyclegan") == tmp_path / "cyclegan-008"
+def test_new_runs_are_numbered_after_the_highest_and_never_shared(tmp_path):
+    assert claim_run_folder(tmp_path / "runs", "cyclegan") == tmp_path / "runs" / "cyclegan-001"
+    for name in ("cyclegan-007", "cyclegan-old", "dcgan-009"):
+        (tmp_path / "runs" / name).mkdir()
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(
+            pool.map(lambda _: claim_run_folder(tmp_path / "runs", "cyclegan"), range(8))
+        )
+    assert sorted(folder.name for folder in claimed) == [f"cyclegan-{n:03d}" for n in range(8, 16)]
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    with (
+        held_run_folder(tmp_path / "run"),
+        pytest.raises(UserError, match="in use by another process"),
+        held_run_folder(tmp_path / "run"),
+    ):
+        pass
+    with held_run_folder(tmp_path / "run"):
+        assert load_options(tmp_path / "run") is None, "a lock alone is no run"
 
 
 def test_options_come_back(tmp_path):
