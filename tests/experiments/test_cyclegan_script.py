@@ -1,6 +1,7 @@
 """The CycleGAN script from scans to report, stopped and gone on with, and given bad input."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -9,6 +10,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from conftest import ROOT, TINY
+from PIL import Image
 
 TABLE_2 = {
     *("Dis", "Dis_A", "Dis_fakeA", "Dis_realA", "Dis_B", "Dis_fakeB", "Dis_realB"),
@@ -132,6 +135,33 @@ def test_a_damaged_checkpoint_falls_back_and_ends_the_same(run, finished_run, tm
     assert_same_run(workdir, finished_run[0], step=4)
 
 
+def test_pictures_without_true_masks_leave_out_what_needs_them(run, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("trainA", 3), ("trainB", 2), ("testA", 3), ("testB", 2)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(count):
+            picture = rng.integers(0, 256, (32, 32), np.uint8)
+            if name.endswith("B"):
+                picture = np.where(picture > 200, 255, 0).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "pictures" / name / f"P{number}.png")
+    workdir = tmp_path / "unpaired"
+    flags = (f"--data_dir={tmp_path / 'pictures'}", f"--workdir={workdir}", "--epochs=1", *TINY)
+    finished = run("cyclegan", *flags)
+    assert finished.status == 0, finished.error
+    assert "No true masks" in finished.out
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    for split in ("train", "test"):
+        part = evaluation[split]
+        assert part["segmentation"] is part["threshold_baseline"] is part["paired_cycle"] is None
+        assert part["mae"]["a_to_b"] is None
+        assert part["mae"]["cycled_b"] > 0
+        assert part["slices"] == 2
+        assert part["table2"].keys() == TABLE_2
+    assert "No slice of this data set comes with its own true mask" in (
+        (workdir / "report.html").read_text()
+    )
+
+
 def test_two_devices_train_like_one(run_tiny, tmp_path):
     flags = ("--epochs=1", "--batch_size=2")
     for devices in (1, 2):
@@ -158,6 +188,15 @@ def test_help_groups_every_flag(run):
     assert finished.status == 0
     for words in ("Data\n----", "Training\n--------", "--generator=unet|resnet", "demo: resize"):
         assert words in finished.out
+    shown = re.split(r"\n  --", finished.out)[1:]
+    script = (ROOT / "experiments" / "cyclegan.py").read_text()
+    defined = re.findall(r"^\w+\.(string|integer|number|choice|switch)\(\s*\"(\w+)", script, re.M)
+    assert [re.match(r"\w+", flag)[0] for flag in shown] == [name for _, name in defined]
+    for flag, (kind, _) in zip(shown, defined, strict=True):
+        text = " ".join(flag.split())
+        assert "default: " in text
+        if kind in ("integer", "number"):
+            assert re.search(r"\(\S+ (or more|to \S+); default", text), text
 
 
 def test_evaluate_gives_the_same_numbers_again(run, finished_run, tmp_path):
