@@ -1,7 +1,6 @@
 """Runs the scripts as a person does: in a process of their own, from the repository's root."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +51,7 @@ def start(cache_dir):
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": re.sub("=2$", f"={devices}", os.environ["XLA_FLAGS"]),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         return subprocess.Popen(
             [sys.executable, f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],

@@ -8,6 +8,7 @@ import pytest
 from brainsynth_jax import losses
 from brainsynth_jax.models.patch import PatchDiscriminator
 from brainsynth_jax.models.resnet import ResnetGenerator
+from brainsynth_jax.models.unet import UnetGenerator
 from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state, make_train_step
 from brainsynth_jax.training.optimizer import make_adam, make_schedule
 from brainsynth_jax.training.parallel import compile_step, place_state
@@ -22,18 +23,17 @@ def small_model(**settings):
     )
 
 
-def random_batch(seed, count=2):
-    a, b = jax.random.uniform(
-        jax.random.key(seed), (2, count, SIZE, SIZE, 1), minval=-1.0, maxval=1.0
-    )
+def random_batch(seed, count=2, size=SIZE):
+    shape = (2, count, size, size, 1)
+    a, b = jax.random.uniform(jax.random.key(seed), shape, minval=-1.0, maxval=1.0)
     return {"image_a": a, "image_b": b, "index": jnp.arange(count)}
 
 
-def run_steps(model, devices, steps, count=2):
-    state = place_state(create_cyclegan_state(model, jax.random.key(0), SIZE), devices)
+def run_steps(model, devices, steps, count=2, size=SIZE):
+    state = place_state(create_cyclegan_state(model, jax.random.key(0), size), devices)
     step = compile_step(lambda axis_name: make_train_step(model, axis_name), devices)
     for number in range(steps):
-        state, metrics = step(state, random_batch(number, count), jax.random.key(7))
+        state, metrics = step(state, random_batch(number, count, size), jax.random.key(7))
     return jax.device_get((state, metrics))
 
 
@@ -117,18 +117,51 @@ def test_the_generators_learn_to_close_the_cycle():
     assert np.mean(cycle[-5:]) < 0.6 * cycle[0]
 
 
+def assert_same_up_to_rounding(results):
+    for (path, ours), (_, theirs) in zip(
+        *(jax.tree_util.tree_leaves_with_path(result) for result in results), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-3, err_msg=name)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"pool_size": 3, "discriminator_noise": 0.1, "average_decay": 0.9}, {"pool_size": 0}],
     ids=["pool, noise and average", "plain"],
 )
 def test_two_devices_and_one_give_the_same_parameters(settings):
-    one, two = (run_steps(small_model(**settings), jax.devices()[:n], steps=5) for n in (1, 2))
-    for (path, ours), (_, theirs) in zip(
-        *(jax.tree_util.tree_leaves_with_path(result) for result in (one, two)), strict=True
-    ):
-        name = jax.tree_util.keystr(path)
-        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-3, err_msg=name)
+    assert_same_up_to_rounding(
+        [run_steps(small_model(**settings), jax.devices()[:n], steps=5) for n in (1, 2)]
+    )
+
+
+def test_dropout_is_the_same_on_two_devices_and_one():
+    model = small_model()._replace(generator=UnetGenerator(width=1), pool_size=0)
+    results = [run_steps(model, jax.devices()[:n], steps=2, size=256) for n in (1, 2)]
+    assert_same_up_to_rounding(results)
+    undropped = model._replace(generator=UnetGenerator(width=1, dropout_rate=0.0))
+    _, metrics = run_steps(undropped, jax.devices()[:1], steps=2, size=256)
+    assert abs(metrics["cycle"] / results[0][1]["cycle"] - 1) > 1e-4, "dropout was at work"
+
+
+def test_bfloat16_computes_while_everything_kept_is_float32():
+    exact, rough = (
+        run_steps(
+            small_model(identity_weight=1.0)._replace(
+                generator=ResnetGenerator(width=4, blocks=1, dtype=dtype),
+                discriminator=PatchDiscriminator(width=4, dtype=dtype),
+            ),
+            jax.devices()[:1],
+            steps=3,
+        )
+        for dtype in (jnp.float32, jnp.bfloat16)
+    )
+    kept = {x.dtype for x in jax.tree.leaves(rough) if x.dtype != np.int32}
+    assert kept == {np.dtype(np.float32)}
+    for name in exact[1]:
+        np.testing.assert_allclose(rough[1][name], exact[1][name], rtol=0.1, err_msg=name)
+    assert rough[1]["cycle"] != exact[1]["cycle"]
 
 
 def test_the_compiled_step_compiles_once_on_two_devices():
