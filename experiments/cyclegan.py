@@ -28,6 +28,7 @@ from cyclegan_evaluation import (
     evaluate_run,
     load_splits,
     make_finish_epoch,
+    warn_of_collapse,
 )
 from cyclegan_setup import (
     build_model,
@@ -42,7 +43,7 @@ from brainsynth_jax.data.pipeline import make_batches
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.cyclegan import create_cyclegan_state, make_train_step
-from brainsynth_jax.training.logs import Logs
+from brainsynth_jax.training.logs import Logs, read_metrics
 from brainsynth_jax.training.loop import Plan, train
 from brainsynth_jax.training.parallel import (
     check_batch_size,
@@ -268,6 +269,8 @@ def main() -> None:
         ):
             evaluation = evaluate_run(options, model, state, dataset, splits, workdir, "last")
     print(describe_evaluation(evaluation))
+    for warning in warn_of_collapse(read_metrics(workdir), workdir):
+        print(f"warning: {warning}")
     print(f"Done in {duration(time.monotonic() - started)}. Open {workdir / 'report.html'}")
 
 

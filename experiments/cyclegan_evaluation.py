@@ -39,6 +39,8 @@ _TUNING_SLICES = 400
 # At the end of each epoch, Dice is measured on so many slices of each split.
 _WATCHED_SLICES = 32
 _PICTURED_SLICES = 6
+# A run whose Dice on training subjects falls by so much from its best has gone bad.
+_COLLAPSE = 0.15
 
 
 class Held(NamedTuple):
@@ -205,7 +207,8 @@ def evaluate_run(
                 pictures[1],
             ),
         ],
-        notes=_notes(options, dataset),
+        notes=_notes(options, dataset)
+        + (warn_of_collapse(records, workdir) if checkpoint == "last" else []),
     )
     return evaluation
 
@@ -222,6 +225,22 @@ def mask_style(options: SimpleNamespace) -> MaskStyle:
     """How masks are drawn; the threshold is midway between grey levels, fixed before any data."""
     style, classes = options.mask_style, options.mask_classes
     return MaskStyle(style, classes, default_threshold(style, classes))
+
+
+def warn_of_collapse(records: list[dict[str, float]], workdir: Path) -> list[str]:
+    """A sentence where the last epoch finds far less tumour in training subjects than the best."""
+    watched = [record for record in records if record.get("train_dice") is not None]
+    if not watched:
+        return []
+    best, last = max(watched, key=lambda record: record["train_dice"]), watched[-1]
+    if best["train_dice"] - last["train_dice"] < _COLLAPSE:
+        return []
+    return [
+        f"The run went bad: Dice on training subjects was {best['train_dice']:.2f} at step "
+        f"{best['step']} and is {last['train_dice']:.2f} at step {last['step']}. The earlier "
+        "weights are kept: python experiments/evaluate.py "
+        f"--workdir={workdir} --checkpoint=best"
+    ]
 
 
 def known_levels(options: SimpleNamespace, paired: bool) -> np.ndarray | None:
