@@ -12,7 +12,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """A bar on a terminal; in a pipe or a log file, a plain line every few seconds.
 
-    Use it as a context manager.
+    Use it as a context manager. Speed is taken from the first unit's end on: a first training step
+    is compiled, a first file opens the cache.
 
     Args:
         title: what is being done.
@@ -26,9 +27,10 @@ class Progress:
         self, title: str, total: int, unit: str, done: int = 0, shown: bool = True
     ) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._first = self._done = done
+        self._done = done
         self._shown = shown
-        self._start = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._first: tuple[int, float] | None = None
         self._bar = None
         if shown and sys.stderr.isatty():
             self._bar = tqdm(
@@ -51,18 +53,20 @@ class Progress:
             self._bar.update(units)
         elif self._shown:
             now = time.monotonic()
+            self._first = self._first or (self._done, now)
             if now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
                 self._last_line = now
-                print(self._line(now - self._start, note), flush=True)
+                print(self._line(now, note), flush=True)
 
-    def _line(self, seconds: float, note: str) -> str:
-        rate = (self._done - self._first) / max(seconds, 1e-9)
-        left = (self._total - self._done) / rate
-        parts = [
-            f"{self._title}: {self._unit} {self._done}/{self._total}",
-            f"{rate:.2f} a second" if rate >= 1 else f"{1 / rate:.2f} s each",
-            f"{duration(left)} left",
-        ]
+    def _line(self, now: float, note: str) -> str:
+        parts = [f"{self._title}: {self._unit} {self._done}/{self._total}"]
+        first_done, first_time = self._first
+        if self._done > first_done:
+            each = (now - first_time) / (self._done - first_done)
+            parts += [
+                f"{each:.2f} s each" if each > 1 else f"{1 / max(each, 1e-9):.2f} a second",
+                f"{duration((self._total - self._done) * each)} left",
+            ]
         return ", ".join(parts) + (f" | {note}" if note else "")
 
 

@@ -218,7 +218,7 @@ def main() -> None:
         return
 
     workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
-    print(f"Run folder {workdir}.")
+    print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
     plan = Plan(
         options.epochs,
         options.steps_per_epoch,

@@ -142,7 +142,7 @@ def test_dropout_is_the_same_on_two_devices_and_one():
     assert_same_up_to_rounding(results)
     undropped = model._replace(generator=UnetGenerator(width=1, dropout_rate=0.0))
     _, metrics = run_steps(undropped, jax.devices()[:1], steps=2, size=256)
-    assert abs(metrics["cycle"] / results[0][1]["cycle"] - 1) > 1e-4, "dropout was at work"
+    assert abs(metrics["cycle"] / results[0][1]["cycle"] - 1) > 1e-5, "dropout was at work"
 
 
 def test_bfloat16_computes_while_everything_kept_is_float32():
