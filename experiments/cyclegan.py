@@ -168,7 +168,11 @@ training.integer("epochs", 20, "Epochs in all.", 1)
 training.integer("steps_per_epoch", 100, "Optimiser updates in an epoch.", 1)
 training.integer("batch_size", 1, "Pairs in a step, all devices together.", 1)
 training.number("learning_rate", 2e-4, "Adam's rate for all networks.", 1e-9, 1.0)
-training.integer("decay_epochs", 0, "Last epochs over which the rate falls linearly to 0.")
+training.integer(
+    "decay_epochs",
+    0,
+    "Last epochs over which the rate falls linearly to 0; all where there are fewer.",
+)
 training.number("cycle_weight", 10.0, "Weight of the cycle loss (the paper's lambda).")
 training.number("identity_weight", 0.0, "Weight of the identity loss; CycleGAN's paintings had 5.")
 training.integer("pool_size", 50, "Past fakes kept for each discriminator; 0 for none.")

@@ -82,16 +82,11 @@ def build_model(options: SimpleNamespace) -> CycleGan:
     """The networks, optimisers and weights that the options describe."""
     generator, check_image_size = NETWORKS[options.generator]
     check_image_size(options.image_size)
-    if options.decay_epochs > options.epochs:
-        raise UserError(
-            f"--decay_epochs={options.decay_epochs} is more than --epochs={options.epochs}; the "
-            "decay takes the last epochs, so at most all of them."
-        )
     dtype = PRECISIONS[options.precision]
     schedule = make_schedule(
         options.learning_rate,
         options.epochs * options.steps_per_epoch,
-        options.decay_epochs * options.steps_per_epoch,
+        min(options.decay_epochs, options.epochs) * options.steps_per_epoch,
     )
     return CycleGan(
         generator=generator(width=options.width, upsample=options.upsample, dtype=dtype),
