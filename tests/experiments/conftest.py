@@ -47,16 +47,16 @@ def phantom_dir(cache_dir):
 def start(cache_dir):
     """start(script, *flags): the script's process, on one device unless `devices` says more."""
 
-    def start(script, *flags, devices=1):
-        environment = os.environ | {
+    def start(script, *flags, devices=1, cwd=ROOT, environment=None):
+        own = {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         return subprocess.Popen(
-            [sys.executable, f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],
-            cwd=ROOT,
-            env=environment,
+            [sys.executable, ROOT / f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],
+            cwd=cwd,
+            env=os.environ | own | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -69,9 +69,9 @@ def start(cache_dir):
 def start_tiny(start, phantom_dir):
     """start_tiny(workdir, *flags): the process of a tiny CycleGAN run on the phantom."""
 
-    def start_tiny(workdir, *flags, devices=1):
+    def start_tiny(workdir, *flags, **process):
         where = (f"--data_dir={phantom_dir}", f"--workdir={workdir}")
-        return start("cyclegan", *where, *TINY, *flags, devices=devices)
+        return start("cyclegan", *where, *TINY, *flags, **process)
 
     return start_tiny
 
@@ -84,13 +84,13 @@ def wait(process):
 @pytest.fixture(scope="session")
 def run(start):
     """run(script, *flags): waits for the script and returns its status and what it printed."""
-    return lambda script, *flags, devices=1: wait(start(script, *flags, devices=devices))
+    return lambda script, *flags, **process: wait(start(script, *flags, **process))
 
 
 @pytest.fixture(scope="session")
 def run_tiny(start_tiny):
     """run_tiny(workdir, *flags): a tiny run, waited for."""
-    return lambda workdir, *flags, devices=1: wait(start_tiny(workdir, *flags, devices=devices))
+    return lambda workdir, *flags, **process: wait(start_tiny(workdir, *flags, **process))
 
 
 @pytest.fixture(scope="session")

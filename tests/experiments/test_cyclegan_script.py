@@ -97,14 +97,15 @@ def test_two_steps_a_new_process_and_two_steps_are_four_steps(run_tiny, finished
     assert_same_run(tmp_path / "parts", finished_run[0], step=4)
 
 
-def test_a_run_that_is_told_to_stop_saves_and_goes_on(start_tiny, run, tmp_path):
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_a_run_that_is_told_to_stop_saves_and_goes_on(start_tiny, run, tmp_path, asked):
     workdir = tmp_path / "stopped"
     process = start_tiny(workdir, "--epochs=5000")
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) > 3)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(asked)
     out, error = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, error
-    assert "Stopped by SIGTERM after step" in out
+    assert process.returncode == 128 + asked, error
+    assert f"Stopped by {asked.name} after step" in out
     assert f"--workdir={workdir}" in out
     steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
     assert f"after step {steps[-1]} of" in out
@@ -120,6 +121,18 @@ def wait_for(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
+
+
+def test_nothing_is_written_outside_run_folder_and_cache(run_tiny, tmp_path):
+    homes = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "cwd")}
+    for folder in homes.values():
+        folder.mkdir()
+    environment = {name: str(homes[name]) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    finished = run_tiny(tmp_path / "run", "--epochs=1", cwd=homes["cwd"], environment=environment)
+    assert finished.status == 0, finished.error
+    assert str(tmp_path / "run") in finished.out
+    assert "Data cache" in finished.out
+    assert [path for folder in homes.values() for path in folder.rglob("*")] == []
 
 
 def test_a_damaged_checkpoint_falls_back_and_ends_the_same(run, finished_run, tmp_path):

@@ -1,0 +1,157 @@
+"""The translator's evaluation on networks whose answers can be worked out by hand."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from brainsynth_jax.data.masks import BRAIN, ENHANCING, render_mask
+from brainsynth_jax.data.pipeline import SliceBatch
+from brainsynth_jax.evaluation.cyclegan import (
+    MaskStyle,
+    Translations,
+    draw_tumors,
+    evaluate_split,
+    make_translate,
+    score_masks,
+    translate_slices,
+)
+from brainsynth_jax.evaluation.threshold import ThresholdBaseline
+
+SIZE = 8
+MASK = MaskStyle("tumor_in_brain", "whole", 0.5)
+LEVELS = np.float32([-1, 0, 1])
+
+
+class Times:
+    """A network that multiplies by its one weight."""
+
+    def apply(self, variables, image):
+        return image * variables["params"]
+
+
+# G_AB doubles, G_BA halves; D_A says the image itself, D_B three times the image.
+MODEL = SimpleNamespace(generator=Times(), discriminator=Times(), cycle_weight=10.0)
+STATE = SimpleNamespace(
+    best_generators={"ab": jnp.float32(2), "ba": jnp.float32(0.5)},
+    discriminators={"a": jnp.float32(1), "b": jnp.float32(3)},
+)
+
+
+def flat(*values):
+    return np.stack([np.full((SIZE, SIZE, 1), value, np.float32) for value in values])
+
+
+def glioma_slices(subjects):
+    """A slice a subject: brain but for the outermost pixels, a 2x2 tumour of brain_z 3."""
+    tissue = np.zeros((len(subjects), SIZE, SIZE), np.uint8)
+    tissue[:, 1:-1, 1:-1] = BRAIN
+    tissue[:, 3:5, 3:5] = ENHANCING
+    return SliceBatch(
+        image=np.where(tissue > 0, np.where(tissue > 1, 0.75, 0), -1)[..., None].astype(np.float32),
+        mask=render_mask(tissue, MASK.style, MASK.classes)[..., None],
+        tissue=tissue,
+        subjects=list(subjects),
+        slice_numbers=np.arange(len(subjects), dtype=np.int32),
+        spacing_mm=np.ones((len(subjects), 3), np.float32),
+        brain_z=np.where(tissue > 1, 3, 0).astype(np.float32),
+    )
+
+
+def test_translations_and_their_terms_follow_the_definitions():
+    made = translate_slices(make_translate(MODEL, LEVELS), STATE, flat(0.2, 0.3), flat(-0.4, 0.8))
+    np.testing.assert_allclose(made.fake_b, flat(0.4, 0.6), rtol=1e-6)
+    np.testing.assert_allclose(made.cycled_a, flat(0.2, 0.3), rtol=1e-6)
+    np.testing.assert_allclose(made.fake_a, flat(-0.2, 0.4), rtol=1e-6)
+    np.testing.assert_allclose(made.cycled_b, flat(-0.4, 0.8), rtol=1e-6)
+    # 0.4 is rounded to 0 and 0.6 to 1 before G_BA halves them.
+    np.testing.assert_allclose(made.cycled_a_rounded, flat(0, 0.5), atol=1e-6)
+    assert made.terms == pytest.approx(
+        {
+            "dis_real_a": (0.8**2 + 0.7**2) / 2,
+            "dis_fake_a": (0.2**2 + 0.4**2) / 2,
+            "dis_real_b": ((1 + 1.2) ** 2 + (1 - 2.4) ** 2) / 2,
+            "dis_fake_b": (1.2**2 + 1.8**2) / 2,
+            "adv_ab": (0.2**2 + 0.8**2) / 2,
+            "adv_ba": (1.2**2 + 0.6**2) / 2,
+            "cycle": 0.0,
+        },
+        abs=1e-5,
+    )
+
+
+def test_the_cycle_term_is_weighted():
+    model = SimpleNamespace(generator=Times(), discriminator=Times(), cycle_weight=4.0)
+    state = SimpleNamespace(
+        best_generators={"ab": jnp.float32(2), "ba": jnp.float32(2)},
+        discriminators=STATE.discriminators,
+    )
+    made = translate_slices(make_translate(model, None), state, flat(0.1), flat(0.2))
+    assert made.terms["cycle"] == pytest.approx(4 * (3 * 0.1 + 3 * 0.2), rel=1e-5)
+    assert made.cycled_a_rounded is None
+
+
+def test_tumors_are_drawn_by_g_ab_alone_and_progress_is_told():
+    told = []
+    translate_slices(
+        make_translate(MODEL, None), STATE, flat(0, 0, 0), flat(0, 0, 0), lambda: told.append(1)
+    )
+    assert len(told) == 3
+    generator = jax.jit(lambda params, image: Times().apply({"params": params}, image))
+    np.testing.assert_allclose(draw_tumors(generator, STATE, flat(0.2, 0.4)), flat(0.4, 0.8))
+
+
+def translations_of(fake_b, slices):
+    return Translations(
+        fake_b=fake_b,
+        cycled_a=slices.image + 0.1,
+        fake_a=slices.image - 0.2,
+        cycled_b=slices.mask + 0.3,
+        cycled_a_rounded=slices.image + 0.4,
+        terms=dict.fromkeys(
+            ("dis_real_a", "dis_fake_a", "dis_real_b", "dis_fake_b", "adv_ab", "adv_ba", "cycle"),
+            0.5,
+        ),
+    )
+
+
+def test_a_perfect_translator_scores_one_and_each_error_lands_under_its_name():
+    slices = glioma_slices(["P1", "P2"])
+    baseline = ThresholdBaseline(sigma_pixels=0, threshold=2.0, tuned_dice=1.0)
+    part = evaluate_split(
+        translations_of(slices.mask, slices), slices, slices, MASK, baseline, seed=0
+    )
+    assert (part["slices"], part["subjects"]) == (2, 2)
+    assert part["mae"] == pytest.approx(
+        {"a_to_b": 0, "b_to_a": 0.2, "cycled_a": 0.1, "cycled_b": 0.3, "cycled_a_rounded": 0.4},
+        abs=1e-6,
+    )
+    assert part["mse"]["b_to_a"] == pytest.approx(0.04)
+    assert part["paired_cycle"] == pytest.approx(10 * (0 + 0.2))
+    assert part["table2"]["Gen"] == pytest.approx(1.5)
+    for scores in (part["segmentation"], part["threshold_baseline"]):
+        assert scores["summary"]["dice"]["mean"] == 1.0
+        assert scores["subjects"].keys() == {"P1", "P2"}
+    assert part["threshold_baseline"]["threshold"] == 2.0
+
+
+def test_a_translator_that_misses_one_subject_scores_half():
+    slices = glioma_slices(["P1", "P2"])
+    fake_b = slices.mask.copy()
+    fake_b[1] = np.minimum(fake_b[1], 0.49)
+    scores = score_masks(fake_b, slices, MASK, seed=0)
+    assert [scores["subjects"][name]["dice"] for name in ("P1", "P2")] == [1, 0]
+    assert scores["summary"]["dice"]["mean"] == 0.5
+    assert scores["subjects"]["P2"]["precision"] is None
+
+
+def test_without_true_masks_what_needs_them_is_none():
+    slices = glioma_slices(["P1"])
+    made = translations_of(slices.mask, slices)._replace(cycled_a_rounded=None)
+    part = evaluate_split(made, slices, slices, None, None, seed=0)
+    assert part["segmentation"] is part["threshold_baseline"] is part["paired_cycle"] is None
+    for errors in (part["mae"], part["mse"]):
+        missing = {name for name, value in errors.items() if value is None}
+        assert missing == {"a_to_b", "b_to_a", "cycled_a_rounded"}
