@@ -239,7 +239,9 @@ def warn_of_collapse(records: list[dict[str, float]], workdir: Path) -> list[str
         f"The run went bad: Dice on training subjects was {best['train_dice']:.2f} at step "
         f"{best['step']} and is {last['train_dice']:.2f} at step {last['step']}. The earlier "
         "weights are kept: python experiments/evaluate.py "
-        f"--workdir={workdir} --checkpoint=best"
+        f"--workdir={workdir} --checkpoint=best\n"
+        "A new run holds longer with noisier discriminators and a falling rate: "
+        "--discriminator_noise=0.4 --decay_epochs=10, say."
     ]
 
 

@@ -25,3 +25,4 @@ def test_a_collapsed_run_is_told_where_its_best_weights_are():
     (warning,) = warn_of_collapse(records(0.5, 0.73, 0.71, 0.01), Path("runs/x"))
     assert "0.73 at step 200 and is 0.01 at step 400" in warning
     assert "--workdir=runs/x --checkpoint=best" in warning
+    assert "--discriminator_noise" in warning
