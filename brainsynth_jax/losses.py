@@ -1,8 +1,11 @@
-"""The adversarial and reconstruction terms of both papers, each a scalar from arrays.
+"""The adversarial and reconstruction terms of both papers, each a scalar.
 
 Every term is a mean over all its elements, so that values do not depend on batch or image size.
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -36,3 +39,58 @@ def mean_absolute_error(image: Array, other: Array) -> Array:
         other: the same shape.
     """
     return jnp.mean(jnp.abs(image - other))
+
+
+def wasserstein_real(scores: Array) -> Array:
+    """-mean(D(x)): the score of real images times -1 (DCGAN paper, section III).
+
+    A critic minimises it on real images, a generator on its own (Arjovsky et al., 2017, arXiv
+    1701.07875).
+
+    Args:
+        scores: any shape, unbounded; higher is more real.
+    """
+    return -jnp.mean(scores)
+
+
+def wasserstein_fake(scores: Array) -> Array:
+    """mean(D(G(z))): the score of generated images times 1 (DCGAN paper, section III).
+
+    Args:
+        scores: any shape, unbounded; higher is more real.
+    """
+    return jnp.mean(scores)
+
+
+def hinge_real(scores: Array) -> Array:
+    """mean(max(0, 1 - D(x))), for the discriminator only (Lim and Ye, 2017, arXiv 1705.02894).
+
+    Args:
+        scores: any shape, unbounded; 1 and above is real enough.
+    """
+    return jnp.mean(jnp.maximum(0.0, 1.0 - scores))
+
+
+def hinge_fake(scores: Array) -> Array:
+    """mean(max(0, 1 + D(G(z)))), for the discriminator only; the generator's is Wasserstein's.
+
+    Args:
+        scores: any shape, unbounded; -1 and below is made enough.
+    """
+    return jnp.mean(jnp.maximum(0.0, 1.0 + scores))
+
+
+def gradient_penalty(critic: Callable[[Array], Array], images: Array) -> Array:
+    """mean((|gradient of the critic at an image| - 1)^2) (Gulrajani et al., 2017, equation 3).
+
+    The gradient of the sum of scores is each image's own gradient only if no score depends on
+    another image, so the critic must not use batch norm.
+
+    Args:
+        critic: (N, H, W, C) -> (N,).
+        images: (N, H, W, C), between real and made ones.
+    """
+    gradients = jax.grad(lambda x: critic(x).sum())(images)
+    squares = jnp.square(gradients).sum(axis=(1, 2, 3))
+    # The root has no derivative at 0.
+    return jnp.mean(jnp.square(jnp.sqrt(squares + 1e-12) - 1.0))

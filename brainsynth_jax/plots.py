@@ -1,4 +1,4 @@
-"""Pictures for people: grids of slices and curves of training. The only home of matplotlib.
+"""Pictures for people: grids of slices, curves and films of training. The only home of matplotlib.
 
 It is imported with the first picture: as soon as it is, it writes a list of fonts into the folder
 named by MPLCONFIGDIR, which a script knows only once it has read its flags.
@@ -9,9 +9,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from brainsynth_jax.files import write_atomically
 
@@ -22,17 +23,58 @@ _DPI = 128
 _TITLE_PIXELS = 30
 _FONT_PIXELS = 15
 
-# Title, patterns of the records' names in lower case, and a level to draw for comparison. A name
-# goes to the first panel that it fits, and stands there in the patterns' order, so that A comes
-# before B before their sum, each in the same colour everywhere.
-_PANELS = (
-    ("Whole-tumour Dice", ("*dice*",), None),
-    ("Generators: adversarial + cycle", ("gen_*", "gen"), None),
-    ("Generators: adversarial only", ("adv_*",), (1.0, "the discriminator has won")),
-    ("Cycle and identity", ("cycle*", "identity*"), None),
-    ("Discriminators", ("dis_a", "dis_b", "dis"), (0.25, "one can't tell real from fake")),
-    ("Discriminators, by image", ("dis_*",), (0.25, "one can't tell real from fake")),
-    ("Others", ("*",), None),
+_FILM_SIDE = 800  # pixels; a sheet of six enlarged slices is halved back to its own pixels
+_FILM_FRAMES = 40
+_FILM_LEVELS = 16  # of grey: noise in fainter ones would be most of a film's size
+_LAST_FRAME_SECONDS = 2.0
+
+
+class Panel(NamedTuple):
+    """One of the small multiples of `save_curves`.
+
+    A name goes to the first panel that it fits, and stands there in the patterns' order, so that
+    A comes before B before their sum, each in the same colour everywhere.
+
+    Attributes:
+        title: says what is drawn.
+        names: patterns of the records' names, in lower case.
+        reference: a level to draw for comparison, and what it means.
+        limits: of the values, where all have the same; None: as the values are.
+        dots: whether each value is drawn as it is, not as one of a noisy series.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    reference: tuple[float, str] | None = None
+    limits: tuple[float, float] | None = None
+    dots: bool = False
+
+
+CYCLEGAN_PANELS = (
+    Panel("Whole-tumour Dice", ("*dice*",), limits=(0, 1), dots=True),
+    Panel("Generators: adversarial + cycle", ("gen_*", "gen")),
+    Panel("Generators: adversarial only", ("adv_*",), (1.0, "the discriminator has won")),
+    Panel("Cycle and identity", ("cycle*", "identity*")),
+    Panel("Discriminators", ("dis_a", "dis_b", "dis"), (0.25, "one can't tell real from fake")),
+    Panel("Discriminators, by image", ("dis_*",), (0.25, "one can't tell real from fake")),
+    Panel("Others", ("*",)),
+)
+DCGAN_PANELS = (
+    Panel("Kernel distance", ("kid", "kid_test", "kid_real"), dots=True),
+    Panel("Likeness of two slices (MS-SSIM)", ("ms_ssim_*",), limits=(0, 1), dots=True),
+    Panel(
+        "Distance to training slices",
+        ("nearest_ratio",),
+        (1.0, "as held-out slices"),
+        dots=True,
+    ),
+    Panel("Up-sampling grid", ("grid_ratio",), (1.0, "as in real slices"), dots=True),
+    Panel("Discriminator's gap", ("critic_gap_*",), (0.0, "no difference"), dots=True),
+    Panel("Mean scores in training", ("score_*",)),
+    Panel("Losses", ("gen", "dis")),
+    Panel("Gradient penalty", ("penalty",)),
+    Panel("Strength of the augmentation", ("augment_strength",), limits=(0, 1)),
+    Panel("Others", ("*",)),
 )
 _NO_LOSS = ("step", "epoch", "learning_rate*", "seconds*", "*seconds", "*_per_second")
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008
@@ -84,24 +126,69 @@ def save_sample_grid(
     _save(path, figure)
 
 
-def save_curves(path: Path, records: Sequence[Mapping[str, float]]) -> None:
-    """Writes a PNG of small multiples: every named loss over the steps, raw and smoothed.
+def save_curves(
+    path: Path, records: Sequence[Mapping[str, float]], panels: Sequence[Panel]
+) -> None:
+    """Writes a PNG of small multiples: every named value over the steps, raw and smoothed.
 
-    `records` are the objects of `metrics.jsonl`: each has `step` and any of the named values;
-    records may lack names that others have, and values that are None or not finite are left out.
-    Of records with one step and name the last counts. A panel whose smoothed values span more than
-    a factor of 100 has a logarithmic axis. Raises UserError where the file can't be written.
+    `panels` say where a name goes; a panel that nothing fits is left out. `records` are the objects
+    of `metrics.jsonl`: each has `step` and any of the named values; records may lack names that
+    others have, and values that are None or not finite are left out. Of records with one step and
+    name the last counts. A panel whose smoothed values span more than a factor of 100 has a
+    logarithmic axis. Raises UserError where the file can't be written.
     """
-    panels = _group(_to_series(records))
-    columns = min(2, max(1, len(panels)))
-    lines = max(1, -(-len(panels) // columns))
+    groups = _group(_to_series(records), panels)
+    columns = min(2, max(1, len(groups)))
+    lines = max(1, -(-len(groups) // columns))
     figure = _new_figure(5.625 * columns, 3.0 * lines, layout="constrained")
-    if not panels:
-        figure.text(0.5, 0.5, "No loss was logged yet.", ha="center", va="center")
-    for place, (title, reference, series) in enumerate(panels):
-        axes = figure.add_subplot(lines, columns, place + 1)
-        _draw_panel(axes, title, reference, series)
+    if not groups:
+        figure.text(0.5, 0.5, "Nothing was logged yet.", ha="center", va="center")
+    for place, (panel, series) in enumerate(groups):
+        _draw_panel(figure.add_subplot(lines, columns, place + 1), panel, series)
     _save(path, figure)
+
+
+def save_film(path: Path, pngs: Sequence[Path], seconds: float) -> None:
+    """Writes an animated GIF of grey pictures, shown over and over.
+
+    Pictures of more than 800 pixels a side are made smaller by a whole number; of more than 40,
+    40 are taken, evenly spread, the first and the last among them.
+
+    Args:
+        path: of the film; with fewer than two pictures nothing is written.
+        pngs: equally sized pictures, in order.
+        seconds: how long the film runs, the 2 s for which it holds its last picture not counted.
+
+    Raises:
+        ValueError: pictures of different sizes.
+        UserError: the file can't be written.
+    """
+    if len(pngs) < 2:
+        return
+    chosen = np.linspace(0, len(pngs) - 1, min(len(pngs), _FILM_FRAMES)).round().astype(int)
+    frames = [_load_frame(pngs[number]) for number in chosen]
+    if len(sizes := {frame.size for frame in frames}) > 1:
+        raise ValueError(f"Pictures of one size are needed, got {sorted(sizes)}.")
+    durations = np.full(len(frames), seconds / len(frames))
+    durations[-1] += _LAST_FRAME_SECONDS
+    content = io.BytesIO()
+    frames[0].save(
+        content,
+        format="gif",
+        save_all=True,
+        append_images=frames[1:],
+        duration=(durations * 1000).round().astype(int).tolist(),
+        loop=0,
+    )
+    write_atomically(path, content.getvalue())
+
+
+def _load_frame(png: Path) -> Image.Image:
+    with Image.open(png) as image:
+        grey = image.convert("L")
+    grey = grey.reduce(-(-max(grey.size) // _FILM_SIDE))
+    step = 255 / (_FILM_LEVELS - 1)
+    return grey.point([round(round(level / step) * step) for level in range(256)])
 
 
 def _to_grey_levels(images: np.ndarray) -> np.ndarray:
@@ -131,33 +218,34 @@ def _to_series(records: Sequence[Mapping[str, float]]) -> dict[str, tuple[np.nda
     }
 
 
-def _group(series: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[tuple]:
-    """Returns (title, reference, {name: series}) for each panel that has anything to show."""
+def _group(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]], panels: Sequence[Panel]
+) -> list[tuple[Panel, dict[str, tuple[np.ndarray, np.ndarray]]]]:
+    """Returns (panel, {name: series}) for each panel that has anything to show."""
     left, groups = dict(series), []
-    for title, patterns, reference in _PANELS:
+    for panel in panels:
         names = [
-            name for pattern in patterns for name in left if fnmatchcase(name.lower(), pattern)
+            name for pattern in panel.names for name in left if fnmatchcase(name.lower(), pattern)
         ]
         if names:
-            groups.append((title, reference, {name: left.pop(name) for name in names}))
+            groups.append((panel, {name: left.pop(name) for name in names}))
     return groups
 
 
-def _draw_panel(axes, title: str, reference: tuple[float, str] | None, series: Mapping) -> None:
+def _draw_panel(axes, panel: Panel, series: Mapping) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    is_dice = title.endswith("Dice")
     trend = np.concatenate([_smooth(values) for _, values in series.values()])
-    logarithmic = not is_dice and trend.min() > 0 and trend.max() > 100 * trend.min()
+    logarithmic = not panel.limits and trend.min() > 0 and trend.max() > 100 * trend.min()
     for name, color in zip(series, itertools.cycle(_COLORS), strict=False):
         steps, values = series[name]
-        if is_dice or len(values) < 8:
+        if panel.dots or len(values) < 8:
             axes.plot(steps, values, "o-", color=color, markersize=3.5, linewidth=1.4, label=name)
         else:
             axes.plot(steps, values, color=color, alpha=0.22, linewidth=0.7)
             axes.plot(steps, _smooth(values), color=color, linewidth=1.6, label=name)
-    if reference:
-        level, meaning = reference
+    if panel.reference and not (logarithmic and panel.reference[0] <= 0):
+        level, meaning = panel.reference
         axes.axhline(level, color="0.45", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
             f"{level:g}: {meaning}",
@@ -168,9 +256,9 @@ def _draw_panel(axes, title: str, reference: tuple[float, str] | None, series: M
             fontsize=7,
             color="0.35",
         )
-    axes.set_title(title + (" (logarithmic)" if logarithmic else ""), loc="left", fontsize=10)
-    if is_dice:
-        axes.set_ylim(0, 1)
+    axes.set_title(panel.title + (" (logarithmic)" if logarithmic else ""), loc="left", fontsize=10)
+    if panel.limits:
+        axes.set_ylim(*panel.limits)
     elif logarithmic:
         axes.set_yscale("log")
     else:

@@ -16,7 +16,6 @@ generators' weights, which is what works in minutes on a laptop.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -30,33 +29,22 @@ from cyclegan_evaluation import (
     make_finish_epoch,
     warn_of_collapse,
 )
-from cyclegan_setup import (
-    build_model,
-    describe_data,
-    describe_run,
-    prepare_dataset,
-)
+from cyclegan_setup import build_model, describe_run, open_batches, prepare_dataset
+from dataset import describe_data
 from estimate import estimate_cost
 from run_options import resolve_run
+from training_run import train_run
 
-from brainsynth_jax.data.pipeline import make_batches
 from brainsynth_jax.progress import duration
-from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.cyclegan import create_cyclegan_state, make_train_step
-from brainsynth_jax.training.logs import Logs, read_metrics
-from brainsynth_jax.training.loop import Plan, train
-from brainsynth_jax.training.parallel import (
-    check_batch_size,
-    choose_devices,
-    compile_step,
-    place_state,
-)
+from brainsynth_jax.training.logs import read_metrics
+from brainsynth_jax.training.loop import Plan
+from brainsynth_jax.training.parallel import check_batch_size, choose_devices
 from brainsynth_jax.training.run_folder import (
     claim_run_folder,
     held_run_folder,
     save_options,
 )
-from brainsynth_jax.training.stop_request import StopRequest
 
 PRESETS = {
     "demo": {
@@ -217,57 +205,36 @@ def main() -> None:
 
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
     state = create_cyclegan_state(model, state_key, options.image_size)
-    print(describe_run(options, dataset, state, devices))
-    if options.dry_run:
-        print(estimate_cost(make_train_step(model), state, step_key, options, len(devices)))
-        return
-
-    workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
-    print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
     plan = Plan(
         options.epochs,
         options.steps_per_epoch,
         options.log_every,
         shown=("Gen_AB", "Gen_BA", "cycle", "Dis_A", "Dis_B"),
     )
+    print(describe_run(options, dataset, state, devices))
+    if options.dry_run:
+        batch = next(open_batches(options, dataset, 0))
+        step = make_train_step(model)
+        print(estimate_cost(step, state, batch, step_key, plan.total_steps, len(devices)))
+        return
+
+    workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
+    print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
     with held_run_folder(workdir):
         save_options(workdir, "cyclegan", vars(options), describe_data(dataset))
         splits = load_splits(options, dataset)
-        with (
-            StopRequest() as stop,
-            Checkpoints(workdir / "checkpoints", options.keep_checkpoints) as checkpoints,
-        ):
-            state = place_state(state, devices)
-            step, state = checkpoints.restore_newest(state) or (0, state)
-            if step:
-                print(f"Going on from step {step} of {plan.total_steps}.")
-            batches = make_batches(
-                dataset,
-                options.mask_style,
-                options.mask_classes,
-                options.batch_size,
-                options.seed,
-                start_step=step,
-            )
-            with Logs(workdir, step) as logs:
-                state = train(
-                    state,
-                    compile_step(lambda axis_name: make_train_step(model, axis_name), devices),
-                    batches,
-                    step_key,
-                    plan,
-                    logs,
-                    checkpoints,
-                    make_finish_epoch(options, model, splits, dataset.paired, workdir),
-                    stop,
-                )
-        if state.step < plan.total_steps:
-            print(
-                f"Stopped by {stop.received.name} after step {state.step} of {plan.total_steps}; "
-                f"all is saved. To go on:\n  python experiments/cyclegan.py --workdir={workdir}"
-            )
-            sys.exit(128 + stop.received)
-
+        state = train_run(
+            "cyclegan",
+            workdir,
+            state,
+            lambda axis_name: make_train_step(model, axis_name),
+            lambda step: open_batches(options, dataset, step),
+            step_key,
+            plan,
+            make_finish_epoch(options, model, splits, dataset.paired, workdir),
+            options.keep_checkpoints,
+            devices,
+        )
         with command_line.on_interrupt(
             "The training is complete and saved. To evaluate it:\n"
             f"  python experiments/evaluate.py --workdir={workdir}"

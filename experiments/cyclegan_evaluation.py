@@ -23,11 +23,11 @@ from brainsynth_jax.evaluation.cyclegan import (
     score_masks,
     translate_slices,
 )
-from brainsynth_jax.evaluation.report import write_report
+from brainsynth_jax.evaluation.cyclegan_report import write_cyclegan_report
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline, tune_threshold
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
 from brainsynth_jax.files import write_atomically
-from brainsynth_jax.plots import save_curves, save_sample_grid
+from brainsynth_jax.plots import CYCLEGAN_PANELS, save_curves, save_sample_grid
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
 from brainsynth_jax.training.logs import read_metrics
@@ -112,7 +112,7 @@ def make_finish_epoch(
                 summary = score_masks(fake_b, watched, mask, options.seed)["summary"]
                 values[f"{split}_dice"] = summary["dice"]["mean"]
         write_samples(translate, state, splits["test"], paired, workdir, f"epoch_{epoch:03d}")
-        save_curves(workdir / "curves.png", read_metrics(workdir))
+        save_curves(workdir / "curves.png", read_metrics(workdir), CYCLEGAN_PANELS)
         return EpochResult(values, values.get("train_dice"))
 
     return finish_epoch
@@ -187,8 +187,8 @@ def evaluate_run(
 
     pictures = write_samples(translate, state, splits["test"], paired, workdir, "final")
     records = read_metrics(workdir)
-    save_curves(workdir / "curves.png", records)
-    write_report(
+    save_curves(workdir / "curves.png", records, CYCLEGAN_PANELS)
+    write_cyclegan_report(
         workdir / "report.html",
         title=f"CycleGAN, {options.generator} generator",
         options=load_options(workdir),

@@ -9,26 +9,29 @@ place of those of the evaluation before. The weights are not touched.
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import command_line
+import cyclegan_evaluation
+import cyclegan_setup
+import dcgan_evaluation
+import dcgan_setup
 import jax
 from command_line import FLAGS, FlagGroup
-from cyclegan_evaluation import describe_evaluation, evaluate_run, load_splits
-from cyclegan_setup import build_model, prepare_dataset
+from finished_run import load_checkpoint, load_run
 from run_options import Run
 
-from brainsynth_jax.errors import UserError
-from brainsynth_jax.training.checkpoints import Checkpoints
-from brainsynth_jax.training.cyclegan import CycleGanState, create_cyclegan_state
-from brainsynth_jax.training.run_folder import held_run_folder, load_options
+from brainsynth_jax.training.cyclegan import create_cyclegan_state
+from brainsynth_jax.training.dcgan import create_dcgan_state
+from brainsynth_jax.training.run_folder import held_run_folder
 
 evaluation = FlagGroup("Evaluation")
 evaluation.string("workdir", None, "Folder of the run to evaluate. Needed.")
 evaluation.string(
     "checkpoint",
-    "last",
-    "last, best (the highest Dice on training subjects seen at an epoch's end), or a step.",
+    None,
+    "last; best (a CycleGAN's highest Dice on training subjects, a DCGAN's lowest kernel distance "
+    "to training slices, seen at an epoch's end); or a step. Without it: a CycleGAN's last, a "
+    "DCGAN's best.",
 )
 evaluation.string("data_dir", None, "Where the scans are now, if the run's folder has moved.")
 evaluation.string(
@@ -40,53 +43,43 @@ evaluation.string(
 
 def main() -> None:
     """Run folder -> data -> networks -> checkpoint -> evaluation."""
-    run = load_run()
+    run = load_run(FLAGS.workdir, ("cyclegan", "dcgan"), FLAGS.data_dir)
     cache_dir = Path(FLAGS.cache_dir).expanduser()
     command_line.use_cache(cache_dir)
-    dataset = prepare_dataset(run.options, cache_dir)
-    run.check_data(dataset.fingerprint)
-    model = build_model(run.options)
-    state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
-    with Checkpoints(run.workdir / "checkpoints", read_only=True) as checkpoints:
-        state = load_checkpoint(FLAGS.checkpoint, checkpoints, state)
-    splits = load_splits(run.options, dataset)
-    with held_run_folder(run.workdir):
-        evaluation = evaluate_run(
-            run.options, model, state, dataset, splits, run.workdir, FLAGS.checkpoint
-        )
-    print(describe_evaluation(evaluation))
+    evaluate = {"cyclegan": evaluate_cyclegan, "dcgan": evaluate_dcgan}[run.stored["script"]]
+    print(evaluate(run, cache_dir, FLAGS.checkpoint))
     print(f"Open {run.workdir / 'report.html'}")
 
 
-def load_run() -> Run:
-    """The run in --workdir, with this script's --data_dir where one is given."""
-    if FLAGS.workdir is None:
-        raise UserError("--workdir is needed: the folder of the run to evaluate.")
-    workdir = Path(FLAGS.workdir).expanduser()
-    stored = load_options(workdir)
-    if stored is None:
-        raise UserError(f"--workdir={workdir} holds no run. Give the folder of one.")
-    if stored["script"] != "cyclegan":
-        raise UserError(f"--workdir={workdir} holds a run of {stored['script']}, not of cyclegan.")
-    flags = stored["flags"] | ({"data_dir": FLAGS.data_dir} if FLAGS.data_dir else {})
-    return Run(workdir, SimpleNamespace(**flags), stored)
+def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
+    """Evaluates a CycleGAN; returns what a reader needs first."""
+    dataset = cyclegan_setup.prepare_dataset(run.options, cache_dir)
+    run.check_data(dataset.fingerprint)
+    model = cyclegan_setup.build_model(run.options)
+    state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
+    chosen = checkpoint or "last"
+    state = load_checkpoint(chosen, run.workdir, state)
+    splits = cyclegan_evaluation.load_splits(run.options, dataset)
+    with held_run_folder(run.workdir):
+        evaluation = cyclegan_evaluation.evaluate_run(
+            run.options, model, state, dataset, splits, run.workdir, chosen
+        )
+    return cyclegan_evaluation.describe_evaluation(evaluation)
 
 
-def load_checkpoint(wanted: str, checkpoints: Checkpoints, like: CycleGanState) -> CycleGanState:
-    """The state that "last", "best" or a step means."""
-    if not checkpoints.steps:
-        raise UserError(f"{checkpoints.folder} holds no checkpoint yet. Train the run first.")
-    if wanted == "last":
-        _, state = checkpoints.restore_newest(like)
-        return state
-    if wanted == "best" and checkpoints.best_step is not None:
-        return checkpoints.restore(checkpoints.best_step, like)
-    if wanted.isdecimal():
-        return checkpoints.restore(int(wanted), like)
-    raise UserError(
-        f"--checkpoint={wanted}: last, best (where the data have true masks) or a step of "
-        f"{checkpoints.steps} is needed."
-    )
+def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
+    """Evaluates a DCGAN; returns what a reader needs first."""
+    dataset = dcgan_setup.prepare_dataset(run.options, cache_dir)
+    run.check_data(dataset.fingerprint)
+    model = dcgan_setup.build_model(run.options, steps_per_epoch=1)
+    chosen = checkpoint or "best"
+    state = load_checkpoint(chosen, run.workdir, create_dcgan_state(model, jax.random.key(0)))
+    real = dcgan_evaluation.load_reference(run.options, dataset)
+    with held_run_folder(run.workdir):
+        evaluation = dcgan_evaluation.evaluate_run(
+            run.options, model, state, dataset, real, run.workdir, chosen
+        )
+    return dcgan_evaluation.describe_evaluation(evaluation)
 
 
 if __name__ == "__main__":

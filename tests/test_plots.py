@@ -4,7 +4,13 @@ from PIL import Image
 
 from brainsynth_jax import plots
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.plots import save_curves, save_sample_grid
+from brainsynth_jax.plots import (
+    CYCLEGAN_PANELS,
+    DCGAN_PANELS,
+    save_curves,
+    save_film,
+    save_sample_grid,
+)
 
 GAP, HEAD = plots._GAP_PIXELS, plots._TITLE_PIXELS
 
@@ -86,7 +92,7 @@ def test_a_folder_that_is_a_file_gives_one_clear_sentence(tmp_path):
 
 def test_a_failed_write_keeps_the_picture_before(tmp_path, monkeypatch):
     path = tmp_path / "curves.png"
-    save_curves(path, [{"step": 1, "cycle": 2.0}])
+    save_curves(path, [{"step": 1, "cycle": 2.0}], CYCLEGAN_PANELS)
     before = path.read_bytes()
 
     def fail(*_):
@@ -94,16 +100,21 @@ def test_a_failed_write_keeps_the_picture_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr("brainsynth_jax.files.os.replace", fail)
     with pytest.raises(UserError, match="No space left on device"):
-        save_curves(path, [{"step": 2, "cycle": 1.0}])
+        save_curves(path, [{"step": 2, "cycle": 1.0}], CYCLEGAN_PANELS)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_losses_are_grouped_and_no_loss_is_lost():
-    names = "Gen Gen_AB Gen_BA adv_AB adv_BA cycle identity Dis Dis_A Dis_fakeA test_dice critic"
+def group(names, panels):
+    """{title: names} of a run that logs these names."""
     records = [{"step": 1, "epoch": 1, "seconds_per_step": 0.3} | dict.fromkeys(names.split(), 1.0)]
-    panels = {title: list(series) for title, _, series in plots._group(plots._to_series(records))}
-    assert panels == {
+    groups = plots._group(plots._to_series(records), panels)
+    return {panel.title: list(series) for panel, series in groups}
+
+
+def test_losses_of_a_cyclegan_are_grouped_and_none_is_lost():
+    names = "Gen Gen_AB Gen_BA adv_AB adv_BA cycle identity Dis Dis_A Dis_fakeA test_dice critic"
+    assert group(names, CYCLEGAN_PANELS) == {
         "Whole-tumour Dice": ["test_dice"],
         "Generators: adversarial + cycle": ["Gen_AB", "Gen_BA", "Gen"],
         "Generators: adversarial only": ["adv_AB", "adv_BA"],
@@ -111,6 +122,25 @@ def test_losses_are_grouped_and_no_loss_is_lost():
         "Discriminators": ["Dis_A", "Dis"],
         "Discriminators, by image": ["Dis_fakeA"],
         "Others": ["critic"],
+    }
+
+
+def test_values_of_a_dcgan_are_grouped_and_none_is_lost():
+    names = (
+        "Gen Dis score_real score_fake penalty augment_strength kid kid_test kid_real "
+        "ms_ssim_samples ms_ssim_real grid_ratio nearest_ratio critic_gap_train critic_gap_test new"
+    )
+    assert group(names, DCGAN_PANELS) == {
+        "Kernel distance": ["kid", "kid_test", "kid_real"],
+        "Likeness of two slices (MS-SSIM)": ["ms_ssim_samples", "ms_ssim_real"],
+        "Distance to training slices": ["nearest_ratio"],
+        "Up-sampling grid": ["grid_ratio"],
+        "Discriminator's gap": ["critic_gap_train", "critic_gap_test"],
+        "Mean scores in training": ["score_real", "score_fake"],
+        "Losses": ["Gen", "Dis"],
+        "Gradient penalty": ["penalty"],
+        "Strength of the augmentation": ["augment_strength"],
+        "Others": ["new"],
     }
 
 
@@ -140,9 +170,87 @@ def test_smoothing_is_a_centred_mean_that_keeps_level_and_slope():
         ([{"step": 1, "cycle": 0.0}], 1),
         ([{"step": k, "Dis_A": 10.0**-k, "Dis_B": -k} for k in range(9)], 1),
         ([{"step": k, "Dis_A": 10.0**-k, "test_dice": 0.5, "Gen": 1.0} for k in range(9)], 3),
+        ([{"step": k, "adv_AB": 10.0**k} for k in range(9)], 1),
     ],
 )
 def test_curves_of_short_and_odd_runs_are_drawn(tmp_path, records, panels):
-    save_curves(tmp_path / "curves.png", records)
+    save_curves(tmp_path / "curves.png", records, CYCLEGAN_PANELS)
     height, width, _ = read(tmp_path / "curves.png").shape
     assert (width, height) == (720 * min(2, max(1, panels)), 384 * max(1, -(-panels // 2)))
+
+
+def test_a_logarithmic_panel_leaves_out_a_reference_at_zero(tmp_path):
+    gaps = [{"step": k, "critic_gap_train": 10.0**k} for k in range(9)]
+    save_curves(tmp_path / "gaps.png", gaps, DCGAN_PANELS)
+    without = [panel._replace(reference=None) for panel in DCGAN_PANELS]
+    save_curves(tmp_path / "plain.png", gaps, without)
+    np.testing.assert_array_equal(read(tmp_path / "gaps.png"), read(tmp_path / "plain.png"))
+
+
+@pytest.fixture
+def save_frames(tmp_path):
+    def save_frames(levels, size=(40, 30)):
+        paths = [tmp_path / f"epoch_{number:03d}.png" for number in range(len(levels))]
+        for path, level in zip(paths, levels, strict=True):
+            Image.new("L", size, level).save(path)
+        return paths
+
+    return save_frames
+
+
+def play(path):
+    """The frames (N, H, W) of a film, their seconds, and how often it is repeated."""
+    with Image.open(path) as film:
+        frames, seconds = [], []
+        for number in range(film.n_frames):
+            film.seek(number)
+            frames.append(np.asarray(film.convert("L")))
+            seconds.append(film.info["duration"] / 1000)
+        return np.stack(frames), seconds, film.info["loop"]
+
+
+def test_a_film_shows_its_pictures_in_order_and_holds_the_last(tmp_path, save_frames):
+    save_film(tmp_path / "film.gif", save_frames([0, 119, 255]), 1.5)
+    frames, seconds, loop = play(tmp_path / "film.gif")
+    assert frames.shape == (3, 30, 40)
+    for frame, level in zip(frames, (0, 119, 255), strict=True):
+        assert (frame == level).all()
+    assert seconds == [0.5, 0.5, 2.5]
+    assert loop == 0
+
+
+def test_a_film_of_many_pictures_is_thinned_evenly(tmp_path, save_frames):
+    save_film(tmp_path / "film.gif", save_frames(range(256)), 8.0)
+    frames, seconds, _ = play(tmp_path / "film.gif")
+    shown = frames[:, 0, 0].astype(int)
+    assert shown[0] == 0
+    assert shown[-1] == 255
+    assert (np.diff(shown) >= 0).all()
+    assert len(seconds) <= plots._FILM_FRAMES
+    assert sum(seconds) == pytest.approx(10.0)
+
+
+def test_large_pictures_are_halved_by_area(tmp_path, save_frames):
+    first, second = save_frames([0, 255], (1200, 900))
+    chessboard = np.indices((900, 1200)).sum(axis=0) % 2 * 255
+    Image.fromarray(chessboard.astype(np.uint8)).save(first)
+    save_film(tmp_path / "film.gif", [first, second], 1.0)
+    frames, _, _ = play(tmp_path / "film.gif")
+    assert frames.shape == (2, 450, 600)
+    assert np.ptp(frames[0]) == 0
+    assert abs(int(frames[0, 0, 0]) - 127) <= 9  # one of 16 levels
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_pictures_are_no_film(tmp_path, save_frames, count):
+    save_film(tmp_path / "film.gif", save_frames([0] * count), 1.0)
+    assert not (tmp_path / "film.gif").exists()
+
+
+def test_pictures_of_different_sizes_are_no_film(tmp_path, save_frames):
+    [small] = save_frames([0])
+    large = tmp_path / "large.png"
+    Image.new("L", (50, 30)).save(large)
+    with pytest.raises(ValueError, match="Pictures of one size"):
+        save_film(tmp_path / "film.gif", [small, large], 1.0)
+    assert not (tmp_path / "film.gif").exists()

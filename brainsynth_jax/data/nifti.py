@@ -6,7 +6,7 @@ patient's right, front and top, whatever order the file stores.
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +112,19 @@ def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     path.write_bytes(
         gzip.compress(data, compresslevel=1, mtime=0) if path.suffix == ".gz" else data
     )
+
+
+def save_slices(path: Path, slices: np.ndarray, spacing_mm: Sequence[float | None]) -> None:
+    """Writes slices in display orientation as one volume, slice k at the third index k.
+
+    Args:
+      path: as `save_volume`'s.
+      slices: (N, H, W) float32, row 0 anterior, column 0 the patient's right.
+      spacing_mm: between slices, rows, columns; 1 where not known (None).
+    """
+    between, row, column = (1.0 if mm is None else mm for mm in spacing_mm)
+    volume = slices.T[::-1, ::-1]  # undoes `_as_slices`
+    save_volume(path, volume, np.diag([column, row, between, 1.0]))
 
 
 def load_scan(

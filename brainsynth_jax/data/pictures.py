@@ -1,11 +1,13 @@
-"""2-D pictures (PNG, JPEG, TIFF) as arrays: the one place that opens them."""
+"""2-D pictures (PNG, JPEG, TIFF) as arrays: the one place that opens and writes them."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.files import write_atomically
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -65,6 +67,19 @@ def load_mask(path: Path) -> np.ndarray:
             "brighter one for tumour."
         )
     return picture > bright / 2
+
+
+def save_picture(path: Path, values: np.ndarray) -> None:
+    """Writes a grey PNG; the folder is made where it is missing.
+
+    Args:
+      path: with the ending .png.
+      values: (H, W) in [-1, 1], black to white; clipped.
+    """
+    content = io.BytesIO()
+    levels = np.round((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
+    Image.fromarray(levels).save(content, format="PNG")
+    write_atomically(path, content.getvalue())
 
 
 def _load(path: Path) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Prepared slices as arrays: endless training batches by grain, and all at once for evaluation."""
 
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,6 +16,8 @@ Batch = dict[str, np.ndarray]
 # Reading and drawing a slice takes about a millisecond, so two threads keep any step supplied.
 READING_THREADS = 2
 BATCHES_AHEAD = 4
+
+_ENDLESS = 2**40  # steps
 
 
 class SliceBatch(NamedTuple):
@@ -86,7 +87,37 @@ def make_batches(
             "index": np.arange(batch_size, dtype=np.int32),
         }
 
-    steps = grain.MapDataset.range(start_step, sys.maxsize // batch_size)
+    return _read_ahead(batch_of, start_step)
+
+
+def make_image_batches(
+    records: Records, batch_size: int, seed: int, start_step: int = 0
+) -> grain.DatasetIterator[Batch]:
+    """Endless training batches of slices without their masks, as `make_batches`.
+
+    Args:
+      records: one part of a dataset.
+      batch_size: N, over all devices.
+      seed: decides the order.
+      start_step: step of the first batch.
+
+    Yields:
+      `image`, (N, S, S, 1) float32 in [-1, 1], and `index`, (N,) int32: 0..N-1.
+    """
+    order = _endless_order(len(records), seed)
+
+    def batch_of(step: int) -> Batch:
+        places = range(step * batch_size, (step + 1) * batch_size)
+        return {
+            "image": np.stack([_to_float(records[order(place)]["image"]) for place in places]),
+            "index": np.arange(batch_size, dtype=np.int32),
+        }
+
+    return _read_ahead(batch_of, start_step)
+
+
+def _read_ahead(batch_of: Callable[[int], Batch], start_step: int) -> grain.DatasetIterator[Batch]:
+    steps = grain.MapDataset.range(start_step, _ENDLESS)
     ahead = grain.ReadOptions(num_threads=READING_THREADS, prefetch_buffer_size=BATCHES_AHEAD)
     return iter(steps.map(batch_of).to_iter_dataset(ahead))
 
@@ -146,6 +177,13 @@ def load_slices(
         spacing_mm=np.stack([record["spacing_mm"] for record in chosen]),
         brain_z=(scanner_units - column("brain_median")) / column("brain_std"),
     )
+
+
+def load_images(records: Records, limit: int = 0, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Only the images of `load_slices`, (N, S, S, 1) float32 in [-1, 1], and N subjects."""
+    chosen = [records[index] for index in _spread(records.subjects, limit, seed)]
+    images = np.stack([_to_float(record["image"]) for record in chosen])
+    return images, [record["subject"] for record in chosen]
 
 
 def _to_float(picture: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from brainsynth_jax.data import intensity
 from brainsynth_jax.data.cache import damaged, ensure_folder
 from brainsynth_jax.data.scan import Source, Subject
 from brainsynth_jax.data.slices import Record, SliceOptions, prepare_picture, prepare_scan
-from brainsynth_jax.data.split import split_patients
+from brainsynth_jax.data.split import split_last_patients, split_patients
 from brainsynth_jax.data.tfds_builder import open_slices, write_slices
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.progress import Progress
@@ -155,9 +155,7 @@ def prepare_slices(
         if empty := [domain for domain, records in parts.items() if not records]:
             raise UserError(f"--data_dir={source.root}: no usable picture for {', '.join(empty)}.")
     else:
-        train, test = split_patients(
-            [row.patient for row in table], options.test_fraction, options.seed
-        )
+        train, test = _divide([row.patient for row in table], options)
         train_records = Records(folder, stored, table, lambda row: row.patient in train)
         test_records = Records(folder, stored, table, lambda row: row.patient in test)
         parts = dict(zip(DOMAINS, 2 * [train_records] + 2 * [test_records], strict=True))
@@ -168,10 +166,23 @@ def prepare_slices(
         test_subjects=_names(parts["test_a"], parts["test_b"]),
         skipped=tuple(contents["skipped"]),
         has_classes=source.has_classes,
-        fingerprint=_digest(
-            [contents["digest"], source.domains is None, options.test_fraction, options.seed]
-        ),
+        fingerprint=_digest([contents["digest"], source.domains is None, *_division(options)]),
     )
+
+
+def _divide(
+    patients: Sequence[str], options: SliceOptions
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if options.test_patients is None:
+        return split_patients(patients, options.test_fraction, options.seed)
+    return split_last_patients(patients, options.test_patients)
+
+
+def _division(options: SliceOptions) -> tuple[float, ...]:
+    """What decides who is for testing."""
+    if options.test_patients is None:
+        return options.test_fraction, options.seed
+    return (options.test_patients,)
 
 
 def _prepare(source: Source, options: SliceOptions, folder: Path, show_progress: bool) -> None:
@@ -282,7 +293,7 @@ def _cache_key(source: Source, options: SliceOptions) -> str:
         for subject in group
         for path in subject.files
     ]
-    of_division = {"test_fraction", "seed"}
+    of_division = {"test_fraction", "seed", "test_patients"}
     shaping = {k: v for k, v in options._asdict().items() if k not in of_division}
     constants = intensity.MEDIAN_SPAN_STD, intensity.LOW_PERCENT, intensity.HIGH_PERCENT
     return _digest([PREPARATION_VERSION, constants, source.kind, source.problems, shaping, files])

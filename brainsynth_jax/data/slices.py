@@ -40,22 +40,27 @@ class SliceOptions(NamedTuple):
       modality: 'flair', 't1', 't1ce' or 't2'.
       intensity: 'median' or 'percentiles', see `intensity.choose_scale`.
       image_size: side of the prepared slice in pixels.
+      field_of_view_mm: side of the square, centred on the scan's brain, that a prepared slice
+        shows; None for the whole slice.
       min_tumor_area_pixels: least tumour in a slice, counted in the prepared slice; 0 takes
-        slices without tumour as well. Without a meaning where `slices` are given.
-      slices: first and last slice number to take, both included, whether they show tumour or
-        not; None for those that show enough of it.
+        slices without tumour as well.
+      slices: first and last slice number to take, both included; None for all.
       test_fraction: share of the patients kept for testing.
       seed: decides with the patients' names who is for testing.
+      test_patients: keep the last so many in name order for testing instead, whatever
+        `test_fraction` and `seed`; may be 0. None for the share.
       skip_bad_subjects: leave out the subjects that can't be used instead of stopping.
     """
 
     modality: str = "flair"
     intensity: str = "median"
     image_size: int = 256
+    field_of_view_mm: float | None = None
     min_tumor_area_pixels: int = 50
     slices: tuple[int, int] | None = None
     test_fraction: float = 0.2
     seed: int = 0
+    test_patients: int | None = None
     skip_bad_subjects: bool = False
 
 
@@ -63,7 +68,8 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
     """The chosen slices of a labelled scan as records, in slice order; may be empty.
 
     Raises:
-      UserError: no brain in it, or `options.slices` lies outside it.
+      UserError: no brain in it, `options.slices` lies outside it, or a field of view is asked for
+        and the size of a pixel is not known.
     """
     chosen = _in_range(scan.slice_numbers, options.slices)
     if not chosen.any():
@@ -72,10 +78,14 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
             f"--slices={first}:{last} lies outside the scan, whose slices are "
             f"{scan.slice_numbers.min()} to {scan.slice_numbers.max()}."
         )
-    least_area = options.min_tumor_area_pixels if options.slices is None else 0
+    least_area = options.min_tumor_area_pixels
     if least_area > 0:
         chosen &= is_tumor(scan.labels).any(axis=(1, 2))
     brain = find_brain(scan.image)
+    if options.field_of_view_mm:
+        window = _window(brain, scan.spacing_mm, options.field_of_view_mm)
+        scan = scan._replace(image=_cut(scan.image, window), labels=_cut(scan.labels, window))
+        brain = _cut(brain, window)
     statistics = measure_brain(scan.image, brain)
     scale = choose_scale(statistics, options.intensity)
     records = []
@@ -91,6 +101,34 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
         values[tissue < BRAIN] = -1
         records.append(_record(name, scan, z, values, tissue, scale, statistics))
     return records
+
+
+def _window(
+    brain: np.ndarray, spacing_mm: tuple[float, float, float] | None, side_mm: float
+) -> tuple[slice, slice]:
+    """Rows and columns of the square around the brain; they may reach beyond the slice."""
+    if spacing_mm is None:
+        raise UserError(
+            f"--field_of_view_mm={side_mm:g}: pictures do not say how large a pixel is. Leave it "
+            "out (0) to take them whole."
+        )
+    window = []
+    for axis, pixel_mm in ((1, spacing_mm[1]), (2, spacing_mm[2])):
+        places = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
+        centre = (places[0] + places[-1] + 1) // 2 if places.size else brain.shape[axis] // 2
+        count = max(1, round(side_mm / pixel_mm))
+        window.append(slice(centre - count // 2, centre - count // 2 + count))
+    return tuple(window)
+
+
+def _cut(volume: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
+    """(Z, H, W) -> (Z, rows, columns) of the window, 0 where it reaches beyond."""
+    inside = [
+        slice(max(w.start, 0), min(w.stop, size))
+        for w, size in zip(window, volume.shape[1:], strict=True)
+    ]
+    beyond = [(i.start - w.start, w.stop - i.stop) for i, w in zip(inside, window, strict=True)]
+    return np.pad(volume[:, *inside], [(0, 0), *beyond])
 
 
 def prepare_picture(name: str, scan: Scan, image_size: int, is_mask: bool) -> list[Record]:

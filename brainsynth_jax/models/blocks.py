@@ -14,13 +14,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
-UPSAMPLINGS = ("deconv", "resize")
+UPSAMPLINGS = ("deconv", "resize", "pixel_shuffle")
 
 # Both papers state or imply it: weights start from normal(0, 0.02), as in CycleGAN and DCGAN.
 kernel_init = nn.initializers.normal(0.02)
 
 # Below this many channels a plain convolution leaves the processor's vector units empty.
 _FEW_CHANNELS = 4
+# Up to so many output pixels, a plain convolution's gradients take up to 50 times longer than those
+# of the matrix product, whose gathered windows are small then.
+_FEW_PIXELS = 100
 
 
 def space_to_depth(x: Array) -> Array:
@@ -43,7 +46,7 @@ def _plain_conv(x: Array, kernel: Array, stride: int = 1) -> Array:
     )
 
 
-def _conv_from_few_channels(x: Array, kernel: Array) -> Array:
+def _conv_by_windows(x: Array, kernel: Array) -> Array:
     """Gathers the kernel's window as channels, then one matrix product."""
     kh, kw, _, features = kernel.shape
     h, w = x.shape[1] - kh + 1, x.shape[2] - kw + 1
@@ -72,14 +75,17 @@ def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
         (N, (H - k) // stride + 1, (W - k) // stride + 1, features).
     """
     kh, kw, channels, features = kernel.shape
-    if stride == 2 and channels <= _FEW_CHANNELS:
+    few_pixels = (x.shape[1] - kh + stride) * (x.shape[2] - kw + stride) <= _FEW_PIXELS * stride**2
+    if stride == 2 and (few_pixels or channels <= _FEW_CHANNELS):
         kernel = jnp.pad(kernel, ((0, kh % 2), (0, kw % 2), (0, 0), (0, 0)))
         blocks = kernel.reshape(-(-kh // 2), 2, -(-kw // 2), 2, channels, features)
         blocks = blocks.transpose(0, 2, 1, 3, 4, 5)
         blocks = blocks.reshape(*blocks.shape[:2], 4 * channels, features)
-        return _conv_from_few_channels(space_to_depth(x), blocks)
+        return _conv_by_windows(space_to_depth(x), blocks)
     if stride == 1 and features <= _FEW_CHANNELS:
         return _conv_to_few_channels(x, kernel)
+    if stride == 1 and few_pixels:
+        return _conv_by_windows(x, kernel)
     return _plain_conv(x, kernel, stride)
 
 
@@ -126,6 +132,30 @@ def resize_conv(x: Array, kernel: Array) -> Array:
     return conv_transpose(x, jnp.einsum("ai,bj,ijcf->abcf", tie, tie, kernel))
 
 
+def pixel_shuffle_conv(x: Array, kernel: Array) -> Array:
+    """Zero-padded 3x3 convolution whose channels become the pixels of 2x2 blocks.
+
+    Shi et al., 2016 (arXiv 1609.05158), sub-pixel convolution.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (3, 3, C, 4 features), the four pixels of a block one after the other.
+
+    Returns:
+        (N, 2H, 2W, features).
+    """
+    return depth_to_space(conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel))
+
+
+def _pixel_shuffle_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """The same weights for the four pixels of a block: at first it draws no grid.
+
+    Aitken et al., 2017 (arXiv 1707.02937): this start equals a convolution followed by a
+    nearest-neighbour resize.
+    """
+    return jnp.tile(kernel_init(key, (*shape[:-1], shape[-1] // 4), dtype), 4)
+
+
 def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
     """Zero mean and unit variance over H and W, for each image and channel; no parameters.
 
@@ -159,6 +189,24 @@ def dropout(x: Array, rate: float, keys: Array | None, layer: int) -> Array:
         return jax.random.bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape[1:])
 
     return jnp.where(jax.vmap(keep)(keys), x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+def add_noise(x: Array, std: float, keys: Array | None, layer: int) -> Array:
+    """Adds Gaussian noise (Arjovsky and Bottou, 2017, arXiv 1701.04862).
+
+    Args:
+        x: (N, ...).
+        std: standard deviation of the noise.
+        keys: (N,) random keys, one an image; None switches noise off.
+        layer: tells the layers of one network apart.
+    """
+    if keys is None or std == 0.0:
+        return x
+
+    def draw(key: Array) -> Array:
+        return jax.random.normal(jax.random.fold_in(key, layer), x.shape[1:], x.dtype)
+
+    return x + std * jax.vmap(draw)(keys)
 
 
 class Conv(nn.Module):
@@ -201,8 +249,9 @@ class Upsample(nn.Module):
 
     Attributes:
         features: output channels.
-        kernel_size: of the transposed convolution, 3 or 4; a resize convolution is always 3x3.
-        method: "deconv" (transposed convolution) or "resize" (nearest neighbour + convolution).
+        kernel_size: of the transposed convolution, 3 or 4; the others' is always 3x3.
+        method: "deconv" (transposed convolution), "resize" (nearest neighbour + convolution) or
+            "pixel_shuffle" (sub-pixel convolution, which starts as convolution + resize).
         use_bias: as of `Conv`.
         dtype: type of the products.
     """
@@ -216,10 +265,12 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """(N, H, W, C) -> (N, 2H, 2W, features)."""
-        form, size = {"deconv": (conv_transpose, self.kernel_size), "resize": (resize_conv, 3)}[
-            self.method
-        ]
-        kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
+        form, size, features, init = {
+            "deconv": (conv_transpose, self.kernel_size, self.features, kernel_init),
+            "resize": (resize_conv, 3, self.features, kernel_init),
+            "pixel_shuffle": (pixel_shuffle_conv, 3, 4 * self.features, _pixel_shuffle_init),
+        }[self.method]
+        kernel = self.param("kernel", init, (size, size, x.shape[-1], features))
         x = form(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)

@@ -12,6 +12,7 @@ from jax import Array, lax
 from brainsynth_jax import losses
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.image_pool import ImagePool, create_image_pool, swap_with_pool
+from brainsynth_jax.training.initialisation import initialise
 
 Params = Any
 Metrics = dict[str, Array]
@@ -77,16 +78,13 @@ def create_cyclegan_state(model: CycleGan, key: Array, image_size: int) -> Cycle
     """A new run's state for (image_size, image_size, 1) images."""
     image = jnp.zeros((1, image_size, image_size, 1))
     ab_key, ba_key, a_key, b_key = jax.random.split(key, 4)
-    init_generator, init_discriminator = map(
-        jax.jit, (model.generator.init, model.discriminator.init)
-    )
     generators = {
-        "ab": init_generator(ab_key, image)["params"],
-        "ba": init_generator(ba_key, image)["params"],
+        "ab": initialise(model.generator, ab_key, image)["params"],
+        "ba": initialise(model.generator, ba_key, image)["params"],
     }
     discriminators = {
-        "a": init_discriminator(a_key, image)["params"],
-        "b": init_discriminator(b_key, image)["params"],
+        "a": initialise(model.discriminator, a_key, image)["params"],
+        "b": initialise(model.discriminator, b_key, image)["params"],
     }
     return CycleGanState(
         step=jnp.zeros((), jnp.int32),

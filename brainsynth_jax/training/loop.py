@@ -43,10 +43,12 @@ class EpochResult(NamedTuple):
     Attributes:
         values: named numbers, for the log.
         score: higher is better, for keeping the best checkpoint; None where there is none.
+        ends: whether the run is to end here.
     """
 
     values: dict[str, float]
     score: float | None
+    ends: bool = False
 
 
 def train(
@@ -60,7 +62,7 @@ def train(
     finish_epoch: Callable[[Any, int], EpochResult],
     stop: StopRequest,
 ) -> Any:
-    """Trains from `state.step` to the end of the plan, or until told to stop.
+    """Trains from `state.step` to the end of the plan, or until told to stop or an epoch ends it.
 
     Args:
         state: with a `step` counter; used up.
@@ -74,8 +76,8 @@ def train(
         stop: looked at after each step.
 
     Returns:
-        The last state, with a checkpoint of it written. When stopped early, `state.step` is less
-        than `plan.total_steps`.
+        The last state, with a checkpoint of it written. When stopped or ended early, `state.step`
+        is less than `plan.total_steps`.
 
     Raises:
         UserError: a metric is not finite, or a checkpoint cannot be written.
@@ -86,7 +88,8 @@ def train(
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""
-        while step < plan.total_steps and not stop.received:
+        ended = False
+        while step < plan.total_steps and not stop.received and not ended:
             state, metrics = step_function(state, next(batches), key)
             step += 1
             unchecked.append((step, metrics))
@@ -103,6 +106,7 @@ def train(
                     if result.values:
                         logs.write(step, epoch, result.values)
                     _save(step, state, checkpoints, result.score)
+                    ended = result.ends
                 clock, clock_step = time.perf_counter(), step
             progress.advance(1, note)
 

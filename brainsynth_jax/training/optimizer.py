@@ -1,4 +1,4 @@
-"""Adam with the papers' settings and learning-rate schedules."""
+"""The papers' optimisers and learning-rate schedules."""
 
 import optax
 
@@ -23,3 +23,20 @@ def make_schedule(learning_rate: float, total_steps: int, decay_steps: int = 0) 
 def make_adam(schedule: optax.Schedule, beta1: float = 0.5) -> optax.GradientTransformation:
     """Adam with beta2 0.999 and epsilon 1e-8; both papers set beta1 to 0.5."""
     return optax.adam(schedule, b1=beta1, b2=0.999, eps=1e-8)
+
+
+def add_weight_decay(
+    optimizer: optax.GradientTransformation, rate: float
+) -> optax.GradientTransformation:
+    """The optimiser on gradients to which `rate` times the weights was added.
+
+    This is the weight decay of the DCGAN paper's framework, an L2 term of the loss (all weights,
+    norms and biases included), which Adam scales with the rest. AdamW's decoupled decay is not the
+    same thing.
+    """
+    return optax.chain(optax.add_decayed_weights(rate), optimizer) if rate else optimizer
+
+
+def make_sgd(schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Plain stochastic gradient descent, without momentum: the DCGAN paper's trial."""
+    return optax.sgd(schedule)

@@ -119,3 +119,44 @@ def test_conv_pads_by_reflection():
     kernel = jnp.zeros((3, 3, 1, 1)).at[0, 0].set(1.0)  # reads the pixel up and to the left
     out = layer.apply({"params": {"kernel": kernel, "bias": jnp.zeros(1)}}, x)
     assert float(out[0, 0, 0, 0]) == 5.0
+
+
+def test_pixel_shuffle_starts_as_a_convolution_and_a_resize():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
+    layer = blocks.Upsample(4, method="pixel_shuffle")
+    variables = layer.init(jax.random.key(1), x)
+    out = layer.apply(variables, x)
+    assert out.shape == (2, 10, 12, 4)
+    kernel = variables["params"]["kernel"][..., :4]
+    plain = lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    resized = jnp.repeat(jnp.repeat(plain, 2, axis=1), 2, axis=2)
+    np.testing.assert_allclose(out, resized, atol=1e-6)
+
+
+def test_pixel_shuffle_sets_channels_beside_each_other():
+    kernel = jnp.zeros((3, 3, 1, 4)).at[1, 1, 0].set(jnp.arange(4.0))
+    out = blocks.pixel_shuffle_conv(jnp.ones((1, 1, 1, 1)), kernel)
+    np.testing.assert_array_equal(out[0, :, :, 0], [[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (4, 2), (3, 2)])
+@pytest.mark.parametrize("pixels", [4, 12, 40])
+def test_convolutions_of_few_and_of_many_pixels_are_the_same_operation(size, stride, pixels):
+    assert_same_with_gradients(
+        lambda x, kernel: blocks.conv(x, kernel, stride),
+        lambda x, kernel: plain_conv(x, kernel, stride),
+        normal(0, 2, pixels, pixels, 5),
+        0.1 * normal(1, size, size, 5, 7),
+    )
+
+
+def test_noise_belongs_to_an_image_and_has_the_deviation_asked_for():
+    x = jnp.zeros((2, 50, 50, 4))
+    keys = jax.random.split(jax.random.key(0), 2)
+    noisy = blocks.add_noise(x, 0.3, keys, layer=1)
+    assert float(noisy.std()) == pytest.approx(0.3, rel=0.03)
+    np.testing.assert_array_equal(blocks.add_noise(x[1:], 0.3, keys[1:], layer=1), noisy[1:])
+    assert not np.allclose(noisy, blocks.add_noise(x, 0.3, keys, layer=2))
+    np.testing.assert_array_equal(blocks.add_noise(x, 0.3, None, layer=1), x)

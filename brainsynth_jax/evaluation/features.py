@@ -1,0 +1,122 @@
+"""Feature spaces: how an image becomes the vector by which sets are compared.
+
+Distances of two runs may be compared only where their spaces have the same fingerprint.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from brainsynth_jax.evaluation.chunks import in_chunks
+from brainsynth_jax.models.encoder import Encoder
+from brainsynth_jax.models.resize import area_average
+from brainsynth_jax.training.encoder import INVARIANCES, Params, train_encoder
+
+# To be raised with every change of code that changes a feature.
+RECIPE_VERSION = 1
+
+_PCA_SIDE = 32
+_IMAGES_A_CALL = 32
+_LEAST_SPREAD = 1e-3
+
+
+class FeatureSpace(NamedTuple):
+    """A way from images to feature vectors, and all that identifies it.
+
+    Attributes:
+        name: one word.
+        recipe: one sentence for the report.
+        dimensions: D.
+        fingerprint: 12 hex digits of the recipe and of the images it was made from.
+        extract: (N, S, S, 1) float in [-1, 1], N at least 1 -> (N, D) float32.
+    """
+
+    name: str
+    recipe: str
+    dimensions: int
+    fingerprint: str
+    extract: Callable[[np.ndarray], np.ndarray]
+
+
+def encoder_space(
+    images: np.ndarray, seed: int, steps: int = 100, show_progress: bool = True
+) -> FeatureSpace:
+    """The features of an encoder that is trained here, on the spot, see `train_encoder`.
+
+    Each feature is standardised by the training images' mean and standard deviation.
+
+    Args:
+        images: (N, S, S, 1) in [-1, 1], slices of training subjects only.
+        seed: decides the encoder's weights.
+        steps: of its training.
+        show_progress: whether a person is told how far the training is.
+    """
+    encoder = Encoder()
+    params = train_encoder(images, seed, steps, show_progress=show_progress)
+
+    def extract_raw(images: np.ndarray) -> np.ndarray:
+        images = np.asarray(images, np.float32)
+        return in_chunks(partial(_encode, params), _IMAGES_A_CALL, images)
+
+    known = extract_raw(images)
+    mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0), _LEAST_SPREAD)
+    recipe = (
+        f"A convolutional encoder of {len(encoder.widths)} layers, trained on these data by "
+        f"{steps} steps of contrastive learning (SimCLR, seed {seed}) to know slices again after "
+        f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel, standardised on "
+        f"{len(images)} training slices."
+    )
+    return FeatureSpace(
+        "encoder",
+        recipe,
+        encoder.dimensions,
+        _fingerprint(recipe, images),
+        lambda images: (extract_raw(images) - mean) / spread,
+    )
+
+
+def pca_space(images: np.ndarray, dimensions: int = 64) -> FeatureSpace:
+    """The principal components of the pixels at 32 x 32, in the images' own unit.
+
+    It needs no training and sees where things are, but hardly any texture: blurring real slices
+    brings them *nearer* to other real slices here. A fallback.
+
+    Args:
+        images: (N, S, S, 1) in [-1, 1], slices of training subjects only.
+        dimensions: D, at most the number of images and of pixels.
+    """
+
+    def pixels(images: np.ndarray) -> np.ndarray:
+        return np.asarray(area_average(np.asarray(images, np.float32), _PCA_SIDE)).reshape(
+            len(images), -1
+        )
+
+    known = pixels(images)
+    mean = known.mean(axis=0)
+    axes = np.linalg.svd(known - mean, full_matrices=False)[2][:dimensions]
+    recipe = (
+        f"The first {len(axes)} principal components of the pixels at {_PCA_SIDE} x {_PCA_SIDE}, "
+        f"fitted on {len(images)} training slices."
+    )
+    return FeatureSpace(
+        "pca",
+        recipe,
+        len(axes),
+        _fingerprint(recipe, images),
+        lambda images: (pixels(images) - mean) @ axes.T,
+    )
+
+
+@jax.jit
+def _encode(params: Params, images: jax.Array) -> jax.Array:
+    return Encoder().apply({"params": params}, images)
+
+
+def _fingerprint(recipe: str, images: np.ndarray) -> str:
+    described = f"{RECIPE_VERSION} {recipe} {images.shape}".encode()
+    contents = np.ascontiguousarray(images, np.float32).tobytes()
+    return hashlib.sha256(described + contents).hexdigest()[:12]

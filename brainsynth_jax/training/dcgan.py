@@ -1,0 +1,279 @@
+"""The DCGAN's state and update rule (DCGAN paper, section II)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jax import Array, lax
+
+from brainsynth_jax import losses
+from brainsynth_jax.training.augmentation import augment
+from brainsynth_jax.training.average import update_average
+from brainsynth_jax.training.initialisation import initialise
+
+Params = Any
+Statistics = Any
+Metrics = dict[str, Array]
+
+# Each: what the critic minimises on real scores, on generated scores, and the generator's loss.
+_SCORINGS = {
+    "wasserstein": (losses.wasserstein_real, losses.wasserstein_fake, losses.wasserstein_real),
+    "hinge": (losses.hinge_real, losses.hinge_fake, losses.wasserstein_real),
+    "lsgan": (losses.least_squares_real, losses.least_squares_fake, losses.least_squares_real),
+}
+_SCORINGS |= {name: _SCORINGS["wasserstein"] for name in ("wgan-gp", "wgan-clip")}
+LOSSES = tuple(_SCORINGS)
+
+# The score midway between real and made. The Wasserstein losses have none: they fix no zero.
+SCORE_MIDPOINTS = {"hinge": 0.0, "lsgan": 0.5}
+
+LATENTS = ("uniform", "normal")
+
+# Adaptive augmentation goes from none to full strength in so many images, at the fastest
+# (Karras et al., 2020, arXiv 2006.06676, took 500,000 for sets of many thousands).
+_IMAGES_TO_FULL_STRENGTH = 20_000
+
+
+class Dcgan(NamedTuple):
+    """What a step closes over: networks, optimisers and settings.
+
+    Attributes:
+        generator: `apply(variables, latent, keys, train) -> image`, as `models.dcgan`'s.
+        discriminator: `apply(variables, image, keys, train) -> scores`. Both have an `axis_name`.
+        generator_optimizer: updates the generator.
+        discriminator_optimizer: updates the discriminator, the critic of a Wasserstein loss.
+        loss: one of `LOSSES`. "wasserstein" is the paper's, without clipping or penalty.
+        latent_size: length of the latent vector, 128 in the paper.
+        latent: its distribution, uniform on (-1, 1) or standard normal.
+        critic_steps: discriminator updates for each one of the generator.
+        penalty_weight: of the gradient penalty of "wgan-gp".
+        clip: "wgan-clip" keeps the critic's weights in [-clip, clip].
+        augmentations: some of `augmentation.AUGMENTATIONS`.
+        augment_strength: probability of each; where it is adaptive, the first.
+        augment_target: the mean sign of real scores that adaptive augmentation holds, 0.6 in Karras
+            et al., 2020; 0 keeps the strength fixed.
+        average_decay: of the moving average of the generator's weights; 0 keeps none.
+        synchronise: whether batch norm takes its statistics over the batch of all devices; else
+            over each device's part, as the paper's framework does.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: optax.GradientTransformation
+    discriminator_optimizer: optax.GradientTransformation
+    loss: str = "wasserstein"
+    latent_size: int = 128
+    latent: str = "uniform"
+    critic_steps: int = 1
+    penalty_weight: float = 10.0
+    clip: float = 0.01
+    augmentations: Sequence[str] = ()
+    augment_strength: float = 1.0
+    augment_target: float = 0.0
+    average_decay: float = 0.0
+    synchronise: bool = False
+
+
+@struct.dataclass
+class DcganState:
+    """Everything that a run is; data only.
+
+    Attributes:
+        step: () int32, generator updates done so far.
+        generator: params.
+        discriminator: params.
+        generator_statistics: moving averages of its batch norms.
+        discriminator_statistics: the same, and the vectors of its spectral norms.
+        generator_moments: state of the generator's optimiser.
+        discriminator_moments: state of the discriminator's optimiser.
+        augment_strength: () float32, 0 to 1.
+        average: moving average of `generator`, or None.
+    """
+
+    step: Array
+    generator: Params
+    discriminator: Params
+    generator_statistics: Statistics
+    discriminator_statistics: Statistics
+    generator_moments: optax.OptState
+    discriminator_moments: optax.OptState
+    augment_strength: Array
+    average: Params | None
+
+    @property
+    def best_generator(self) -> Params:
+        """The averaged weights where there are some, else the raw ones."""
+        return self.generator if self.average is None else self.average
+
+
+def create_dcgan_state(model: Dcgan, key: Array) -> DcganState:
+    """A new run's state."""
+    generator_key, discriminator_key = jax.random.split(key)
+    latent = jnp.zeros((1, model.latent_size))
+    generator = initialise(model.generator, generator_key, latent)
+    size, channels = model.generator.image_size, model.generator.channels
+    image = jnp.zeros((1, size, size, channels))
+    discriminator = initialise(model.discriminator, discriminator_key, image)
+    return DcganState(
+        step=jnp.zeros((), jnp.int32),
+        generator=generator["params"],
+        discriminator=discriminator["params"],
+        generator_statistics=generator.get("batch_stats", {}),
+        discriminator_statistics=discriminator.get("batch_stats", {}),
+        generator_moments=model.generator_optimizer.init(generator["params"]),
+        discriminator_moments=model.discriminator_optimizer.init(discriminator["params"]),
+        augment_strength=jnp.float32(model.augment_strength),
+        average=jax.tree.map(jnp.copy, generator["params"]) if model.average_decay else None,
+    )
+
+
+def draw_latents(model: Dcgan, keys: Array) -> Array:
+    """(N, latent size) latent vectors, each a function of its own key."""
+    draw = {
+        "uniform": lambda key: jax.random.uniform(key, (model.latent_size,), minval=-1.0),
+        "normal": lambda key: jax.random.normal(key, (model.latent_size,)),
+    }[model.latent]
+    return jax.vmap(draw)(keys)
+
+
+def make_train_step(model: Dcgan, axis_name: str | None = None):
+    """Returns the pure `train_step(state, batch, key) -> (state, metrics)`.
+
+    One step updates the discriminator `critic_steps` times, each time on real images and fakes of
+    its own, and the generator once, on the last of these fakes as the discriminator scored them
+    before that update: the order of the paper's framework, whose scores serve both.
+
+    Args:
+        model: what the step closes over.
+        axis_name: of the device axis that the step is mapped over, or None on one device.
+
+    The step's arguments:
+        state: a DcganState.
+        batch: "image", (N, S, S, 1) float32 in [-1, 1], and "index", (N,) int32, each image's place
+            in the batch of all devices; N is `critic_steps` times the images of one update.
+        key: the run's random key. Draws are a pure function of (key, step, index), hence the same
+            on one device and on many.
+
+    The step's metrics: scalars of the whole batch at its last update: `Gen` and `Dis`, the losses;
+    `score_real` and `score_fake`, mean scores; `penalty` and `augment_strength` where in use.
+    """
+    critic_real, critic_fake, generator_wants = _SCORINGS[model.loss]
+    norm_axis = axis_name if model.synchronise else None
+    generator = model.generator.clone(axis_name=norm_axis)
+    discriminator = model.discriminator.clone(axis_name=norm_axis)
+
+    def mean_over_devices(tree):
+        return tree if axis_name is None else lax.pmean(tree, axis_name)
+
+    def generate(params, statistics, latent, keys):
+        variables = {"params": params, "batch_stats": statistics}
+        image, changed = generator.apply(variables, latent, keys, True, mutable=["batch_stats"])
+        return image, changed.get("batch_stats", statistics)
+
+    def judge(params, statistics, image, keys):
+        variables = {"params": params, "batch_stats": statistics}
+        scores, changed = discriminator.apply(variables, image, keys, True, mutable=["batch_stats"])
+        return scores, changed.get("batch_stats", statistics)
+
+    def change(state, image, keys):
+        return augment(image, model.augmentations, state.augment_strength, keys)
+
+    def judge_generated(state, params, discriminator_params, keys):
+        """Scores of new fakes; the same expression in both losses, which XLA computes once."""
+        latent = draw_latents(model, keys[0])
+        fake, generator_statistics = generate(params, state.generator_statistics, latent, keys[1])
+        fake = change(state, fake, keys[2])
+        scores, statistics = judge(
+            discriminator_params, state.discriminator_statistics, fake, keys[3]
+        )
+        return scores, fake, generator_statistics, statistics
+
+    def generator_loss(params, state, keys):
+        scores, _, statistics, _ = judge_generated(state, params, state.discriminator, keys)
+        return generator_wants(scores), statistics
+
+    def penalty(params, state, image, fake, keys):
+        mix = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
+        # Without noise, and with no norm that would couple the images: see `gradient_penalty`.
+        variables = {"params": params, "batch_stats": state.discriminator_statistics}
+        return losses.gradient_penalty(
+            lambda x: discriminator.apply(variables, x), mix * image + (1 - mix) * fake
+        )
+
+    def discriminator_loss(params, state, image, keys):
+        scores_fake, fake, _, statistics = judge_generated(state, state.generator, params, keys)
+        image = change(state, image, keys[4])
+        scores_real, statistics = judge(params, statistics, image, keys[5])
+        loss = critic_real(scores_real) + critic_fake(scores_fake)
+        terms = {"score_real": scores_real.mean(), "score_fake": scores_fake.mean()}
+        if model.loss == "wgan-gp":
+            terms["penalty"] = model.penalty_weight * penalty(
+                params, state, image, lax.stop_gradient(fake), keys[6]
+            )
+            loss += terms["penalty"]
+        signs = jnp.sign(scores_real - SCORE_MIDPOINTS.get(model.loss, 0.0)).mean()
+        return loss, (terms | {"Dis": loss}, statistics, signs)
+
+    def update_discriminator(state, image, keys):
+        loss = jax.grad(discriminator_loss, has_aux=True)
+        gradients, (terms, statistics, signs) = loss(state.discriminator, state, image, keys)
+        updates, moments = model.discriminator_optimizer.update(
+            mean_over_devices(gradients), state.discriminator_moments, state.discriminator
+        )
+        params = optax.apply_updates(state.discriminator, updates)
+        if model.loss == "wgan-clip":
+            params = jax.tree.map(lambda x: jnp.clip(x, -model.clip, model.clip), params)
+        strength = state.augment_strength
+        if model.augment_target:
+            images = len(image) * (1 if axis_name is None else lax.axis_size(axis_name))
+            towards = jnp.sign(mean_over_devices(signs) - model.augment_target)
+            strength = jnp.clip(strength + towards * images / _IMAGES_TO_FULL_STRENGTH, 0.0, 1.0)
+            terms["augment_strength"] = strength
+        state = state.replace(
+            discriminator=params,
+            discriminator_statistics=mean_over_devices(statistics),
+            discriminator_moments=moments,
+            augment_strength=strength,
+        )
+        return state, terms
+
+    def update_generator(state, keys):
+        loss = jax.value_and_grad(generator_loss, has_aux=True)
+        (value, statistics), gradients = loss(state.generator, state, keys)
+        updates, moments = model.generator_optimizer.update(
+            mean_over_devices(gradients), state.generator_moments, state.generator
+        )
+        params = optax.apply_updates(state.generator, updates)
+        average = state.average
+        if average is not None:
+            average = update_average(average, params, state.step, model.average_decay)
+        updated = {
+            "generator": params,
+            "generator_statistics": mean_over_devices(statistics),
+            "generator_moments": moments,
+            "average": average,
+        }
+        return updated, {"Gen": value}
+
+    def train_step(
+        state: DcganState, batch: dict[str, Array], key: Array
+    ) -> tuple[DcganState, Metrics]:
+        step_key = jax.random.fold_in(key, state.step)
+        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7))(
+            batch["index"]
+        ).T
+        image = jnp.repeat(batch["image"], model.generator.channels, axis=-1)
+        for update in range(model.critic_steps):
+            # Every k-th image, so that an update's images do not depend on the devices.
+            mine = slice(update, None, model.critic_steps)
+            state_before = state
+            state, terms = update_discriminator(state, image[mine], keys[:, mine])
+        updated, generator_terms = update_generator(state_before, keys[:, mine])
+        state = state.replace(step=state.step + 1, **updated)
+        return state, mean_over_devices(terms | generator_terms)
+
+    return train_step

@@ -1,0 +1,234 @@
+"""A DCGAN run looked at: what the end of an epoch shows and what evaluation.json holds.
+
+`options` holds one attribute for each flag of `dcgan.py`.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
+
+from brainsynth_jax.data.pipeline import load_images
+from brainsynth_jax.data.prepared import Records, SliceDataset
+from brainsynth_jax.evaluation.collapse import Collapse, find_collapse
+from brainsynth_jax.evaluation.copies import nearest_distances
+from brainsynth_jax.evaluation.dcgan import (
+    RealSlices,
+    Reference,
+    critic_gaps,
+    evaluate_samples,
+    make_judge,
+    measure_reference,
+    rank_by_likeness,
+    watch_samples,
+)
+from brainsynth_jax.evaluation.features import encoder_space
+from brainsynth_jax.files import write_atomically
+from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film, save_sample_grid
+from brainsynth_jax.progress import Progress
+from brainsynth_jax.training.dcgan import Dcgan, DcganState
+from brainsynth_jax.training.logs import read_metrics
+from brainsynth_jax.training.loop import EpochResult
+from brainsynth_jax.training.run_folder import load_options
+from brainsynth_jax.training.sampler import Sampler
+
+_log = logging.getLogger("brainsynth_jax.dcgan")
+
+# Real slices to compare with, at most, of each split.
+_COMPARED_SLICES = 500
+# Samples at the end of an epoch, and at the end of a run.
+_WATCHED_SAMPLES, _EVALUATED_SAMPLES = 64, 500
+_SHEET_ROWS, _SHEET_COLUMNS = 4, 6
+_FILM_SECONDS = 12
+
+BEST_RULE = (
+    "The checkpoint of the epoch whose samples were nearest to training slices by kernel distance "
+    "(KID); held-out subjects have no say in it."
+)
+
+
+def load_reference(options: SimpleNamespace, dataset: SliceDataset) -> Reference:
+    """The real slices that samples are compared with, in a feature space made from them."""
+
+    def load(records: Records) -> RealSlices | None:
+        return (
+            RealSlices(*load_images(records, _COMPARED_SLICES, options.seed)) if records else None
+        )
+
+    train, test = load(dataset.train_a), load(dataset.test_a)
+    return measure_reference(train, test, encoder_space(train.images, options.seed), options.seed)
+
+
+def make_finish_epoch(
+    options: SimpleNamespace, model: Dcgan, real: Reference, workdir: Path
+) -> Callable[[DcganState, int], EpochResult]:
+    """Returns what the end of an epoch does: sample, measure, picture, warn."""
+    sampler, judge = Sampler(model, options.sample_dropout), make_judge(model)
+
+    def finish_epoch(state: DcganState, epoch: int) -> EpochResult:
+        samples = sampler.draw(sampler.load(state), options.seed, _WATCHED_SAMPLES)
+        gaps = critic_gaps(state, judge, samples, real)
+        values = watch_samples(samples, gaps, real, options.seed)
+        _save_sheet(workdir / "samples" / f"epoch_{epoch:03d}.png", samples, f"epoch {epoch}")
+        before = read_metrics(workdir)
+        save_curves(workdir / "curves.png", before, DCGAN_PANELS)
+        now = {"step": int(state.step), "epoch": epoch} | values
+        collapse = find_collapse([*before, now])
+        if collapse and collapse.step == now["step"]:
+            _log.warning(describe_collapse(collapse, workdir))
+        return EpochResult(values, -values["kid"], bool(options.stop_on_collapse and collapse))
+
+    return finish_epoch
+
+
+def evaluate_run(
+    options: SimpleNamespace,
+    model: Dcgan,
+    state: DcganState,
+    dataset: SliceDataset,
+    real: Reference,
+    workdir: Path,
+    checkpoint: str,
+) -> dict:
+    """Writes evaluation.json, the final pictures, the film and report.html."""
+    sampler = Sampler(model, options.sample_dropout)
+    with Progress("Drawing slices to evaluate", _EVALUATED_SAMPLES, "slice") as progress:
+        samples = sampler.draw(
+            sampler.load(state), options.seed, _EVALUATED_SAMPLES, advance=progress.advance
+        )
+    records = read_metrics(workdir)
+    collapse = find_collapse(records)
+    evaluation = {
+        "weights": "raw" if state.average is None else "ema",
+        "checkpoint": checkpoint,
+        "step": int(state.step),
+        "sampling": {"seed": options.seed, "dropout": options.sample_dropout},
+        "best_rule": BEST_RULE,
+        "collapse": collapse._asdict() if collapse else None,
+    } | evaluate_samples(
+        samples, critic_gaps(state, make_judge(model), samples, real), real, options.seed
+    )
+    write_atomically(
+        workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
+    )
+
+    pictures = _write_final_pictures(samples, real, workdir / "samples", options.seed)
+    film = workdir / "samples" / "film.gif"
+    save_film(film, sorted((workdir / "samples").glob("epoch_*.png")), _FILM_SECONDS)
+    save_curves(workdir / "curves.png", records, DCGAN_PANELS)
+    write_dcgan_report(
+        workdir / "report.html",
+        title="DCGAN, new slices from noise",
+        options=load_options(workdir),
+        evaluation=evaluation,
+        records=records,
+        curves_png=workdir / "curves.png",
+        sample_pngs=pictures,
+        film=film if film.exists() else None,
+        notes=_notes(options, dataset),
+    )
+    return evaluation
+
+
+def _write_final_pictures(
+    samples: np.ndarray, real: Reference, folder: Path, seed: int
+) -> list[tuple[str, str, Path]]:
+    """(title, caption, path) of each picture of the report."""
+    shown, compared = real.test or real.train, "held-out" if real.test else "training"
+    chosen = np.random.default_rng(seed).permutation(len(shown.images))[:_SHEET_COLUMNS]
+    ranked = rank_by_likeness(samples, real)
+    rows = {
+        f"real,\n{compared}": shown.images[chosen],
+        "made": samples[:_SHEET_COLUMNS],
+        "made,\nmost like\nreal ones": samples[ranked[:_SHEET_COLUMNS]],
+        "made,\nleast like\nreal ones": samples[ranked[::-1][:_SHEET_COLUMNS]],
+    }
+    columns = min(_SHEET_COLUMNS, len(chosen))
+    save_sample_grid(
+        folder / "final_beside_real.png",
+        [[image[..., 0] for image in images[:columns]] for images in rows.values()],
+        [""] * columns,
+        list(rows),
+    )
+    _save_sheet(folder / "final.png", samples, "")
+
+    nearest = nearest_distances(samples, real.train.images)
+    closest = np.argsort(nearest.distances, kind="stable")[:_SHEET_COLUMNS]
+    save_sample_grid(
+        folder / "final_closest.png",
+        [
+            [samples[index][..., 0] for index in closest],
+            [real.train.images[nearest.indices[index]][..., 0] for index in closest],
+        ],
+        [f"{nearest.distances[index]:.3f}" for index in closest],
+        ["made", "nearest\ntraining\nslice"],
+    )
+    return [
+        (
+            "Real and made",
+            f"Real slices of {compared} subjects, then made ones: the first of the seed, and the "
+            f"most and the least like training slices of {len(samples)} (the layout of figure 1).",
+            folder / "final_beside_real.png",
+        ),
+        (
+            "More made slices",
+            "The first of the seed, not chosen.",
+            folder / "final.png",
+        ),
+        (
+            "Is anyone copied?",
+            "The made slices nearest to a training slice, and that slice, perhaps nearest when "
+            "mirrored. Above, the root-mean-square difference of the two at 32 x 32 pixels.",
+            folder / "final_closest.png",
+        ),
+    ]
+
+
+def _save_sheet(path: Path, samples: np.ndarray, title: str) -> None:
+    tiles = samples[: _SHEET_ROWS * _SHEET_COLUMNS, ..., 0]
+    rows = [tiles[start : start + _SHEET_COLUMNS] for start in range(0, len(tiles), _SHEET_COLUMNS)]
+    save_sample_grid(path, rows, [title] + [""] * (_SHEET_COLUMNS - 1))
+
+
+def describe_collapse(collapse: Collapse, workdir: Path) -> str:
+    """What a person has to know, and can do, when a run has gone bad."""
+    return (
+        f"The run has gone bad by epoch {collapse.epoch} (step {collapse.step}): "
+        f"{collapse.reason}. Its best weights are kept, and evaluation and generate.py take them. "
+        f"--workdir={workdir} --stop_on_collapse ends it here. A new run may hold longer with "
+        "--augment=shift,intensity, a lower --learning_rate or another --loss."
+    )
+
+
+def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
+    notes = []
+    if options.data_dir is None:
+        notes.append("The data are a phantom made by this program, not scans of patients.")
+    if not dataset.test_subjects:
+        notes.append(
+            "No subject is held out, so samples are compared with the slices they were learnt "
+            "from, and copies cannot be told."
+        )
+    if dataset.skipped:
+        notes.append(f"{len(dataset.skipped)} subjects were left out: {' '.join(dataset.skipped)}")
+    return notes
+
+
+def describe_evaluation(evaluation: dict) -> str:
+    """The lines a reader needs first."""
+    kid, alike = evaluation["kid"], evaluation["ms_ssim"]
+    against = {"test": "held-out", "train": "training"}[evaluation["compared_with"]]
+    lines = [f"{evaluation['checkpoint'].capitalize()} weights, step {evaluation['step']}."]
+    if kid["value"] is not None:
+        floor = "" if kid["floor"] is None else f"; between real subjects {kid['floor']:.3g}"
+        lines.append(f"Kernel distance to {against} slices {kid['value']:.3g}{floor}.")
+    lines.append(
+        f"MS-SSIM between two samples {alike['samples']['mean']:.2f}, between two real slices "
+        f"{alike['real']['mean']:.2f}; grid {evaluation['grid_energy']['ratio']:.2f} times that of "
+        "real slices."
+    )
+    return " ".join(lines)

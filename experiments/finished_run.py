@@ -1,0 +1,58 @@
+"""A run's folder, opened to be looked at."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from run_options import Run
+
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.training.checkpoints import Checkpoints
+from brainsynth_jax.training.run_folder import load_options
+
+
+def load_run(workdir: str | None, scripts: tuple[str, ...], data_dir: str | None = None) -> Run:
+    """The run in --workdir, with another --data_dir where one is given.
+
+    Args:
+        workdir: the flag's value.
+        scripts: whose runs can be taken.
+        data_dir: where its scans are now, None for where they were.
+
+    Raises:
+        UserError: no folder given, no run in it, or one of another script.
+    """
+    if workdir is None:
+        raise UserError("--workdir is needed: the folder of a run.")
+    folder = Path(workdir).expanduser()
+    stored = load_options(folder)
+    if stored is None:
+        raise UserError(f"--workdir={folder} holds no run. Give the folder of one.")
+    if stored["script"] not in scripts:
+        raise UserError(
+            f"--workdir={folder} holds a run of {stored['script']}, not of {' or '.join(scripts)}."
+        )
+    flags = stored["flags"] | ({"data_dir": data_dir} if data_dir else {})
+    return Run(folder, SimpleNamespace(**flags), stored)
+
+
+def load_checkpoint(wanted: str, workdir: Path, like: Any) -> Any:
+    """The state that "last", "best" or a step means, placed as `like` is.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is damaged.
+    """
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        if not checkpoints.steps:
+            raise UserError(f"{checkpoints.folder} holds no checkpoint yet. Train the run first.")
+        if wanted == "last":
+            _, state = checkpoints.restore_newest(like)
+            return state
+        if wanted == "best" and checkpoints.best_step is not None:
+            return checkpoints.restore(checkpoints.best_step, like)
+        if wanted.isdecimal():
+            return checkpoints.restore(int(wanted), like)
+        raise UserError(
+            f"--checkpoint={wanted}: last, best (where epochs have a score) or a step of "
+            f"{checkpoints.steps} is needed."
+        )

@@ -1,0 +1,143 @@
+import copy
+
+import pytest
+from report_page import Page
+
+from brainsynth_jax.evaluation.cyclegan_report import write_cyclegan_report
+from brainsynth_jax.evaluation.segmentation import METRICS, summarize_subjects
+from brainsynth_jax.evaluation.translation import table2
+
+RECORDS = [{"step": k, "seconds_per_step": 0.5, "cycle": 1.0} for k in range(1, 801)]
+
+
+ERRORS = ("a_to_b", "b_to_a", "cycled_a", "cycled_b", "cycled_a_rounded")
+
+
+def make_scores(dices):
+    return {
+        f"subject_{k}": {**dict.fromkeys(METRICS, value), "hausdorff_95_mm": None, "slices": 3}
+        for k, value in enumerate(dices)
+    }
+
+
+def make_split(ours, baseline):
+    ours, baseline = make_scores(ours), make_scores(baseline)
+    return {
+        "table2": table2(0.2, 0.3, 0.004, 0.002, 0.4, 0.5, 0.9),
+        "paired_cycle": 2.345,
+        "mse": dict(zip(ERRORS, (0.0311, 0.0222, 0.0033, 0.0044, 0.0299), strict=True)),
+        "mae": dict(zip(ERRORS, (0.0511, 0.0522, 0.0533, 0.0544, 0.2999), strict=True)),
+        "segmentation": {"subjects": ours, "summary": summarize_subjects(ours, 0)},
+        "threshold_baseline": {
+            "sigma_pixels": 2,
+            "threshold": 0.9,
+            "subjects": baseline,
+            "summary": summarize_subjects(baseline, 0),
+        },
+        "slices": 3 * len(ours),
+        "subjects": len(ours),
+    }
+
+
+def make_evaluation(ours=(0.8, 0.82, 0.9), baseline=(0.6, 0.7, 0.65)):
+    return {
+        "weights": "ema",
+        "step": 800,
+        "mask_threshold": 0.5,
+        "checkpoint": "last",
+        "train": make_split((0.9, 0.95), (0.7, 0.7)),
+        "test": make_split(ours, baseline),
+    }
+
+
+def without_truth(evaluation):
+    evaluation = copy.deepcopy(evaluation) | {"mask_threshold": None, "weights": "raw"}
+    for split in ("train", "test"):
+        part = evaluation[split]
+        part |= {"segmentation": None, "threshold_baseline": None, "paired_cycle": None}
+        for error in ("mse", "mae"):
+            part[error] |= {"a_to_b": None, "b_to_a": None}
+    return evaluation
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(evaluation, **changes):
+        arguments = {
+            "title": "CycleGAN <unet>",
+            "options": {"script": "cyclegan", "versions": {"jax": "0.10.2"}, "flags": {"seed": 7}},
+            "evaluation": evaluation,
+            "records": RECORDS,
+            "curves_png": None,
+            "sample_pngs": [],
+            "notes": ["2 subjects were left out: a & b."],
+        }
+        write_cyclegan_report(tmp_path / "report.html", **arguments | changes)
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_plain_answers_come_first(write):
+    words = write(make_evaluation()).words
+    assert "Research use only; not for diagnosis." in words
+    assert "On 3 subjects kept out of training (9 slices)" in words
+    assert "mean Dice of 0.84 (95 % interval 0.80 to 0.90)" in words
+    assert "Its Dice is 0.65 (95 % interval 0.60 to 0.70)" in words
+    assert "running average of the generators' weights (EMA), after 800 steps" in words
+    assert "trained for 800 steps, 0.5 s each" in words
+    assert "2 subjects were left out: a & b." in words
+    assert words.index("On 3 subjects") < words.index("Table 2") < words.index("Options, versions")
+
+
+@pytest.mark.parametrize(
+    ("ours", "baseline", "verdict"),
+    [
+        ((0.8, 0.82, 0.9), (0.6, 0.7, 0.65), "The translator beats the threshold"),
+        ((0.6, 0.7, 0.65), (0.8, 0.82, 0.9), "The translator loses to the threshold"),
+        ((0.6, 0.7, 0.9), (0.9, 0.7, 0.6), "Neither the translator nor the threshold is shown"),
+        ((0.9,), (0.1,), "One subject is too few"),
+    ],
+)
+def test_verdict_follows_the_paired_interval(write, ours, baseline, verdict):
+    words = write(make_evaluation(ours, baseline)).words
+    verdicts = ("beats the", "loses to the", "Neither the", "One subject is")
+    assert verdict in words
+    assert sum(phrase in words for phrase in verdicts) == 1
+
+
+def test_few_subjects_are_called_few(write):
+    assert "With 3 subjects the intervals are rough" in write(make_evaluation()).words
+    many = make_evaluation([0.8] * 12, [0.7] * 12)
+    assert "intervals are rough" not in write(many).words
+
+
+def test_tables_show_published_and_measured_values(write):
+    words = write(make_evaluation()).words
+    # Dis_A: the paper's two columns, then held out and training.
+    assert "half sum of the next two 0.206 2.358e-3 0.250 0.250" in words
+    assert "on generated masks 0.252 3.000e-3 2.000e-3 2.000e-3" in words
+    assert "against the true mask 0.031 0.031 0.051 0.051" in words
+    assert "both paired MAEs 2.345 2.345" in words
+    assert "undefined in 3" in words
+    worst, middle, best = (words.index(f"subject_{k} 0.") for k in range(3))
+    assert worst < middle < best
+
+
+def test_what_needs_truth_is_left_out_and_said_so(write):
+    words = write(without_truth(make_evaluation())).words
+    assert "can't be measured. They are left out." in words
+    assert "Errors against true partners are left out" in words
+    assert "the generators' weights as the last step left them" in words
+    for absent in ("Sensitivity", "Hausdorff", "against the true mask", "Equation 9", "Neither"):
+        assert absent not in words
+    assert "against where it began 3.300e-3 3.300e-3 0.053 0.053" in words
+
+
+def test_no_threshold_baseline_is_said(write):
+    evaluation = make_evaluation()
+    for split in ("train", "test"):
+        evaluation[split]["threshold_baseline"] = None
+    words = write(evaluation).words
+    assert "There is no threshold baseline to compare with." in words
+    assert "mean Dice of 0.84" in words
