@@ -43,10 +43,9 @@ def frechet_distance(features: np.ndarray, other: np.ndarray) -> float:
     between = np.square(fewer.mean(axis=0) - more.mean(axis=0)).sum()
     # With C1 = A^T A, tr (C1 C2)^(1/2) is the sum of the roots of the eigenvalues of A C2 A^T,
     # which is symmetric and, from few images, small. No matrix has to be invertible.
-    factor, other_factor = _covariance_factor(fewer), _covariance_factor(more)
-    shared = factor @ (other_factor.T @ other_factor) @ factor.T
-    roots = np.sqrt(np.clip(np.linalg.eigvalsh(shared), 0, None))
-    within = np.square(factor).sum() + np.square(other_factor).sum()
+    factor, covariance = _covariance_factor(fewer), _covariance(more)
+    roots = np.sqrt(np.clip(np.linalg.eigvalsh(factor @ covariance @ factor.T), 0, None))
+    within = np.square(factor).sum() + np.trace(covariance)
     return float(max(between + within - 2 * roots.sum(), 0.0))
 
 
@@ -188,10 +187,17 @@ def _rows_by_subject(real: RealSet) -> list[np.ndarray]:
     return [np.flatnonzero(subjects == name) for name in np.unique(subjects)]
 
 
+def _covariance(features: np.ndarray) -> np.ndarray:
+    centred = features - features.mean(axis=0)
+    return centred.T @ centred / (len(features) - 1)
+
+
 def _covariance_factor(features: np.ndarray) -> np.ndarray:
     """A of at most D rows with A^T A = the covariance of the rows of (N, D)."""
-    centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred, mode="r")
+    if len(features) <= features.shape[1]:
+        return (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
+    values, vectors = np.linalg.eigh(_covariance(features))
+    return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
 def _checked(features: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,8 @@ def layer_shapes(model, example):
 
     def run(key, example):
         variables = model.init(key, example)
-        return model.apply(variables, example, mutable=["intermediates"], capture_intermediates=True)
+        capture = {"mutable": ["intermediates"], "capture_intermediates": True}
+        return model.apply(variables, example, **capture)
 
     _, captured = jax.eval_shape(run, jax.random.key(0), example)
     leaves = jax.tree_util.tree_leaves_with_path(captured["intermediates"])
@@ -134,8 +135,9 @@ def test_a_sigmoid_output_is_stretched_to_the_images_range():
 
 
 def test_activations_of_the_hidden_layers_differ():
-    wide = {"norm": "none", "last_activation": "relu"}
-    for make, example, settings in ((tiny_generator, LATENT, {}), (tiny_discriminator, IMAGE, wide)):
+    plain = {"norm": "none", "last_activation": "relu"}
+    both = ((tiny_generator, LATENT, {}), (tiny_discriminator, IMAGE, plain))
+    for make, example, settings in both:
         variables = jax.tree.map(lambda x: 10 * x, init(make(**settings), example))
         outputs = [
             apply(make(**settings, activation=name), variables, example) for name in ACTIVATIONS

@@ -1,0 +1,256 @@
+"""The update rule: what it optimises, and that it is the same on one device and on two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from brainsynth_jax import losses
+from brainsynth_jax.models.dcgan import DcganDiscriminator, DcganGenerator
+from brainsynth_jax.training.dcgan import (
+    LOSSES,
+    Dcgan,
+    create_dcgan_state,
+    draw_latents,
+    make_train_step,
+)
+from brainsynth_jax.training.optimizer import make_adam, make_schedule
+from brainsynth_jax.training.parallel import compile_step, place_state
+
+SIZE = 64
+KEY = jax.random.key(7)
+
+
+def small_model(generator=None, discriminator=None, optimizer=None, **settings):
+    adam = make_adam(make_schedule(2e-4, 100))
+    plain = {"norm": "layer", "noise_std": 0.0, "activation": "leaky_relu"}
+    return Dcgan(
+        generator=DcganGenerator(
+            **{"image_size": SIZE, "width": 1, "channels": 2, "dropout_rate": 0.0}
+            | (generator or {})
+        ),
+        discriminator=DcganDiscriminator(**{"width": 1} | plain | (discriminator or {})),
+        generator_optimizer=optimizer or adam,
+        discriminator_optimizer=optimizer or adam,
+        **{"latent_size": 5} | settings,
+    )
+
+
+def random_batch(seed, count):
+    image = jax.random.uniform(jax.random.key(seed), (count, SIZE, SIZE, 1), minval=-1.0)
+    return {"image": image, "index": jnp.arange(count)}
+
+
+def run_steps(model, devices, steps, count=4):
+    state = place_state(create_dcgan_state(model, jax.random.key(0)), devices)
+    step = compile_step(lambda axis_name: make_train_step(model, axis_name), devices)
+    for number in range(steps):
+        state, metrics = step(state, random_batch(number, count), KEY)
+    return jax.device_get((state, metrics))
+
+
+def latents_of_step_0(model, count):
+    step_key = jax.random.fold_in(KEY, 0)
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7)[0])
+    return draw_latents(model, keys(jnp.arange(count)))
+
+
+def test_one_step_is_gradient_descent_on_the_papers_losses():
+    """Both networks move down their own loss, each against the other as it was before."""
+    rate = 0.5
+    model = small_model(optimizer=optax.sgd(rate))
+    state = create_dcgan_state(model, jax.random.key(0))
+    batch = random_batch(0, 3)
+    after, metrics = jax.jit(make_train_step(model))(state, batch, KEY)
+
+    latent = latents_of_step_0(model, 3)
+    real = jnp.concatenate([batch["image"]] * 2, axis=-1)  # equal channels
+
+    def fake(params):
+        variables = {"params": params, "batch_stats": state.generator_statistics}
+        return model.generator.apply(variables, latent, None, True, mutable=["batch_stats"])[0]
+
+    def score(params, image):
+        return model.discriminator.apply({"params": params}, image)
+
+    def critic_loss(params):
+        return score(params, fake(state.generator)).mean() - score(params, real).mean()
+
+    def generator_loss(params):
+        return -score(state.discriminator, fake(params)).mean()
+
+    for name, loss in (("discriminator", critic_loss), ("generator", generator_loss)):
+        value, gradients = jax.jit(jax.value_and_grad(loss))(getattr(state, name))
+        assert metrics["Dis" if name == "discriminator" else "Gen"] == pytest.approx(
+            float(value), abs=1e-6
+        )
+        expected = jax.tree.map(lambda p, g: p - rate * g, getattr(state, name), gradients)
+        for (path, ours), theirs in zip(
+            jax.tree_util.tree_leaves_with_path(getattr(after, name)),
+            jax.tree.leaves(expected),
+            strict=True,
+        ):
+            np.testing.assert_allclose(
+                ours, theirs, rtol=1e-4, atol=1e-6, err_msg=jax.tree_util.keystr(path)
+            )
+    assert int(after.step) == 1
+
+
+def test_the_fakes_are_scored_once_for_both_updates():
+    """XLA finds the shared forward passes: a step costs less than its two gradients apart."""
+    model = small_model(generator={"width": 4}, discriminator={"width": 4})
+    state = create_dcgan_state(model, jax.random.key(0))
+    step = jax.jit(make_train_step(model)).lower(state, random_batch(0, 2), KEY).compile()
+
+    def generator_part(state):
+        latent = latents_of_step_0(model, 2)
+        variables = {"batch_stats": state.generator_statistics}
+
+        def loss(generator, discriminator):
+            image, _ = model.generator.apply(
+                {"params": generator} | variables, latent, None, True, mutable=["batch_stats"]
+            )
+            return model.discriminator.apply({"params": discriminator}, image).mean()
+
+        return jax.grad(loss, (0, 1))(state.generator, state.discriminator)
+
+    def real_part(state):
+        image = jnp.zeros((2, SIZE, SIZE, 2))
+        return jax.grad(lambda params: model.discriminator.apply({"params": params}, image).mean())(
+            state.discriminator
+        )
+
+    def flops(compiled):
+        return compiled.cost_analysis()["flops"]
+
+    parts = sum(flops(jax.jit(f).lower(state).compile()) for f in (generator_part, real_part))
+    assert flops(step) < 1.15 * parts
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_steps_and_moves_both_networks(loss):
+    model = small_model(loss=loss, critic_steps=2 if loss.startswith("wgan") else 1)
+    before = create_dcgan_state(model, jax.random.key(0))
+    after, metrics = jax.jit(make_train_step(model))(before, random_batch(0, 4), KEY)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert ("penalty" in metrics) == (loss == "wgan-gp")
+    for part in ("generator", "discriminator"):
+        for old, new in zip(
+            *(jax.tree.leaves(getattr(state, part)) for state in (before, after)), strict=True
+        ):
+            assert not np.array_equal(old, new)
+    if loss == "wgan-clip":
+        assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(after.discriminator)) <= 0.01
+
+
+def test_critic_steps_have_images_and_latents_of_their_own():
+    """Two critic updates on every second image are two steps in a row of the critic alone."""
+    model = small_model(loss="hinge", critic_steps=2, optimizer=optax.sgd(0.1))
+    state = create_dcgan_state(model, jax.random.key(0))
+    batch = random_batch(0, 4)
+    after, _ = jax.jit(make_train_step(model))(state, batch, KEY)
+    latents = latents_of_step_0(model, 4)
+
+    def loss(params, image, latent):
+        variables = {"params": state.generator, "batch_stats": state.generator_statistics}
+        fake, _ = model.generator.apply(variables, latent, None, True, mutable=["batch_stats"])
+        image = jnp.concatenate([image] * 2, axis=-1)
+        real, made = (model.discriminator.apply({"params": params}, x) for x in (image, fake))
+        return jnp.maximum(0, 1 - real).mean() + jnp.maximum(0, 1 + made).mean()
+
+    params, gradient = state.discriminator, jax.jit(jax.grad(loss))
+    for update in (0, 1):
+        gradients = gradient(params, batch["image"][update::2], latents[update::2])
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients)
+    for ours, theirs in zip(
+        jax.tree.leaves(after.discriminator), jax.tree.leaves(params), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def assert_same_up_to_rounding(results):
+    for (path, ours), (_, theirs) in zip(
+        *(jax.tree_util.tree_leaves_with_path(result) for result in results), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(ours, theirs, atol=5e-5, rtol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "loss": "hinge",
+            "generator": {"dropout_rate": 0.3},
+            "discriminator": {"norm": "batch", "noise_std": 0.2},
+            "augmentations": ("shift", "flip", "intensity", "cutout"),
+            "augment_strength": 0.5,
+            "augment_target": 0.6,
+            "average_decay": 0.9,
+            "synchronise": True,
+        },
+        {"loss": "wgan-gp", "critic_steps": 2, "synchronise": True},
+    ],
+    ids=["dropout, noise, augmentation, synchronised norms", "penalty and critic steps"],
+)
+def test_two_devices_and_one_give_the_same_parameters(settings):
+    results = [run_steps(small_model(**settings), jax.devices()[:n], steps=3) for n in (1, 2)]
+    assert_same_up_to_rounding(results)
+
+
+def test_batch_norm_of_each_device_is_another_thing():
+    """Two devices, each with its half's own statistics, as the paper's framework does."""
+    model = small_model(discriminator={"norm": "batch"})
+    one, two = (run_steps(model, jax.devices()[:n], steps=2) for n in (1, 2))
+    assert abs(one[1]["Gen"] / two[1]["Gen"] - 1) > 1e-4
+    norms = jax.tree_util.tree_leaves_with_path(two[0].generator_statistics)
+    assert all(np.isfinite(leaf).all() for _, leaf in norms)
+
+
+def test_adaptive_augmentation_rises_while_real_scores_are_sure_and_falls_else():
+    settings = {"loss": "hinge", "augmentations": ("intensity",), "augment_strength": 0.5}
+    strengths = []
+    for bias in (10.0, -10.0):
+        model = small_model(**settings, augment_target=0.6)
+        state = create_dcgan_state(model, jax.random.key(0))
+        state.discriminator["Dense_0"]["bias"] += bias
+        after, metrics = jax.jit(make_train_step(model))(state, random_batch(0, 4), KEY)
+        strengths.append(float(metrics["augment_strength"]))
+        assert strengths[-1] == float(after.augment_strength)
+    assert strengths == pytest.approx([0.5 + 4 / 20_000, 0.5 - 4 / 20_000])
+
+
+def test_gradient_penalty_of_a_linear_critic_is_known():
+    weights = jax.random.normal(jax.random.key(0), (4, 4, 1))
+    images = jax.random.normal(jax.random.key(1), (3, 4, 4, 1))
+    found = losses.gradient_penalty(lambda x: (x * weights).sum((1, 2, 3)), images)
+    assert float(found) == pytest.approx((np.linalg.norm(weights) - 1) ** 2, rel=1e-5)
+
+
+def test_gradient_penalty_of_a_flat_critic_has_a_gradient():
+    gradient = jax.grad(
+        lambda w: losses.gradient_penalty(lambda x: w * x.sum((1, 2, 3)), jnp.ones((2, 3, 3, 1)))
+    )(0.0)
+    assert np.isfinite(gradient)
+
+
+def test_adversarial_losses_by_hand():
+    scores = jnp.array([-2.0, 0.5, 3.0])
+    assert float(losses.wasserstein_real(scores)) == pytest.approx(-0.5)
+    assert float(losses.wasserstein_fake(scores)) == pytest.approx(0.5)
+    assert float(losses.hinge_real(scores)) == pytest.approx((3 + 0.5 + 0) / 3)
+    assert float(losses.hinge_fake(scores)) == pytest.approx((0 + 1.5 + 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("latent", "deviation", "bound"), [("uniform", 1 / np.sqrt(3), 1.0), ("normal", 1.0, 9.0)]
+)
+def test_latents_have_their_distribution_and_belong_to_a_key(latent, deviation, bound):
+    model = small_model(latent=latent, latent_size=500)
+    keys = jax.random.split(jax.random.key(0), 40)
+    drawn = draw_latents(model, keys)
+    assert drawn.std() == pytest.approx(deviation, rel=0.03)
+    assert abs(float(drawn.mean())) < 0.03
+    assert float(jnp.abs(drawn).max()) <= bound
+    np.testing.assert_array_equal(draw_latents(model, keys[5:7]), drawn[5:7])
