@@ -302,7 +302,7 @@ def main() -> None:
             evaluation = evaluate_run(options, model, state, dataset, real, workdir, "best")
     print(describe_evaluation(evaluation))
     if collapse := find_collapse(read_metrics(workdir)):
-        print(f"warning: {describe_collapse(collapse, workdir)}")
+        print(f"warning: {describe_collapse(collapse, workdir, options.stop_on_collapse)}")
     print(
         f"Done in {duration(time.monotonic() - started)}. Open {workdir / 'report.html'}\n"
         f"New slices: python experiments/generate.py --workdir={workdir}"

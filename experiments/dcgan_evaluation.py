@@ -79,7 +79,7 @@ def make_finish_epoch(
         now = {"step": int(state.step), "epoch": epoch} | values
         collapse = find_collapse([*before, now])
         if collapse and collapse.step == now["step"]:
-            _log.warning(describe_collapse(collapse, workdir))
+            _log.warning(describe_collapse(collapse, workdir, options.stop_on_collapse))
         return EpochResult(values, -values["kid"], bool(options.stop_on_collapse and collapse))
 
     return finish_epoch
@@ -194,12 +194,17 @@ def _save_sheet(path: Path, samples: np.ndarray, title: str) -> None:
     save_sample_grid(path, rows, [title] + [""] * (_SHEET_COLUMNS - 1))
 
 
-def describe_collapse(collapse: Collapse, workdir: Path) -> str:
-    """What a person has to know, and can do, when a run has gone bad."""
+def describe_collapse(collapse: Collapse, workdir: Path, ends: bool) -> str:
+    """What a person has to know, and can do, when a run has gone bad, which may end it."""
+    way_on = (
+        f"The run ends here; --workdir={workdir} --nostop_on_collapse goes on with it."
+        if ends
+        else f"--workdir={workdir} --stop_on_collapse ends it here."
+    )
     return (
         f"The run has gone bad by epoch {collapse.epoch} (step {collapse.step}): "
         f"{collapse.reason}. Its best weights are kept, and evaluation and generate.py take them. "
-        f"--workdir={workdir} --stop_on_collapse ends it here. A new run may hold longer with "
+        f"{way_on} A new run may hold longer with "
         "--augment=shift,intensity, a lower --learning_rate or another --loss."
     )
 

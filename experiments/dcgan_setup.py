@@ -56,7 +56,10 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
             f"--batch_size={options.batch_size}: there are only {len(dataset.train_a)} training "
             "slices. Choose a smaller batch, more --subjects or more --slices."
         )
-    return dataset
+    return dataset._replace(  # without the pictures of trainB/ and testB/, which play no part
+        train_subjects=tuple(dict.fromkeys(map(str, dataset.train_a.subjects))),
+        test_subjects=tuple(dict.fromkeys(map(str, dataset.test_a.subjects))),
+    )
 
 
 def _first_subjects(source: Source, options: SimpleNamespace) -> Source:

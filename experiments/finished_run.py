@@ -8,7 +8,7 @@ from run_options import Run
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.checkpoints import Checkpoints
-from brainsynth_jax.training.run_folder import load_options
+from brainsynth_jax.training.run_folder import OPTIONS_FILE, load_options
 
 
 def load_run(workdir: str | None, scripts: tuple[str, ...], data_dir: str | None = None) -> Run:
@@ -25,7 +25,7 @@ def load_run(workdir: str | None, scripts: tuple[str, ...], data_dir: str | None
     if workdir is None:
         raise UserError("--workdir is needed: the folder of a run.")
     folder = Path(workdir).expanduser()
-    stored = load_options(folder)
+    stored = load_options(folder) if (folder / OPTIONS_FILE).exists() else None
     if stored is None:
         raise UserError(f"--workdir={folder} holds no run. Give the folder of one.")
     if stored["script"] not in scripts:

@@ -49,7 +49,9 @@ def train_run(
     ):
         state = place_state(state, devices)
         step, state = checkpoints.restore_newest(state) or (0, state)
-        if step:
+        if step >= plan.total_steps:
+            print(f"Nothing is left to train: the run is at step {step}.")
+        elif step:
             print(f"Going on from step {step} of {plan.total_steps}.")
         with Logs(workdir, step) as logs:
             state = train(

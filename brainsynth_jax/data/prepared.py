@@ -261,11 +261,12 @@ def _check_outcome(
         shown = [f"  {problem.rstrip('.')}" for problem in problems[:PROBLEMS_SHOWN]]
         if more := len(problems) - len(shown):
             shown.append(f"  and {more} more")
+        way_on = ", or go on without them by --skip_bad_subjects" if table or without else ""
         raise UserError(
             f"--data_dir={source.root}: {len(problems)} of "
             f"{len(problems) + len(table) + len(without)} subjects can't be used:\n"
             + "\n".join(shown)
-            + "\nMend them, or go on without them by --skip_bad_subjects."
+            + f"\nMend them{way_on}."
         )
     if not table and without:
         raise UserError(

@@ -76,7 +76,7 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
         first, last = options.slices
         raise UserError(
             f"--slices={first}:{last} lies outside the scan, whose slices are "
-            f"{scan.slice_numbers.min()} to {scan.slice_numbers.max()}."
+            f"{scan.slice_numbers.min()} to {scan.slice_numbers.max()}; give some of these, or all."
         )
     least_area = options.min_tumor_area_pixels
     if least_area > 0:

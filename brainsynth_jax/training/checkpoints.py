@@ -94,7 +94,7 @@ class Checkpoints:
         """The state saved at `step`, placed as `like` is.
 
         Raises:
-            UserError: there is no such checkpoint, or it is damaged.
+            UserError: there is no such checkpoint, it is damaged, or it is of other networks.
         """
         if step not in self.steps:
             raise UserError(
@@ -102,6 +102,8 @@ class Checkpoints:
             )
         try:
             return self._restore(step, like)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f"The checkpoint {self.folder / str(step)} is damaged "
@@ -115,13 +117,14 @@ class Checkpoints:
         their steps can be saved again.
 
         Raises:
-            UserError: there are checkpoints, and none can be read; they are left as they are.
+            UserError: there are checkpoints, and none can be read, or they are of other networks;
+                they are left as they are.
         """
         steps, damaged = self.steps, []
         for step in reversed(steps):
             try:
                 state = self._restore(step, like)
-            except MemoryError:
+            except (MemoryError, UserError):
                 raise
             except Exception as error:  # whatever a damaged file makes a reader raise
                 if "RESOURCE_EXHAUSTED" in str(error):
@@ -154,7 +157,16 @@ class Checkpoints:
 
     def _restore(self, step: int, like: Any) -> Any:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        try:
+            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:
+            if misfit := _find_misfit(self.folder / str(step), target):
+                raise UserError(
+                    f"The checkpoint {self.folder / str(step)} does not fit the run's options: "
+                    f"{misfit}. Give the sizes back to {self.folder.parent / 'options.json'} with "
+                    "which the run was trained."
+                ) from error
+            raise
 
     def _guard(self, write: Any) -> None:
         try:
@@ -166,6 +178,31 @@ class Checkpoints:
                 "same --workdir: the run goes on from the newest complete checkpoint of "
                 f"{self.steps}."
             ) from error
+
+
+def _find_misfit(folder: Path, target: Any) -> str | None:
+    """The first array that a checkpoint holds in another shape than wanted, or only one has."""
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = _shapes(checkpointer.metadata(folder / "default").item_metadata.tree)
+    except Exception:  # it is damaged, which is no misfit
+        return None
+    wanted = _shapes(target)
+    for name in sorted(stored.keys() | wanted.keys()):
+        if stored.get(name) != wanted.get(name):
+            return (
+                f"{name} is {stored.get(name, 'missing')} there and would be "
+                f"{wanted.get(name, 'missing')} by the options"
+            )
+    return None
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def _first_line(error: Exception) -> str:

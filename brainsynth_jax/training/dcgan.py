@@ -78,6 +78,17 @@ class Dcgan(NamedTuple):
     synchronise: bool = False
 
 
+class Differentiated(NamedTuple):
+    """What one pass through the networks finds: gradients and statistics of both, and metrics."""
+
+    generator_gradients: Params
+    discriminator_gradients: Params
+    generator_statistics: Statistics
+    discriminator_statistics: Statistics
+    real_signs: Array
+    metrics: Metrics
+
+
 @struct.dataclass
 class DcganState:
     """Everything that a run is; data only.
@@ -163,101 +174,107 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
     """
     critic_real, critic_fake, generator_wants = _SCORINGS[model.loss]
     norm_axis = axis_name if model.synchronise else None
-    generator = model.generator.clone(axis_name=norm_axis)
-    discriminator = model.discriminator.clone(axis_name=norm_axis)
+    network_g = model.generator.clone(axis_name=norm_axis)
+    network_d = model.discriminator.clone(axis_name=norm_axis)
 
     def mean_over_devices(tree):
         return tree if axis_name is None else lax.pmean(tree, axis_name)
 
     def generate(params, statistics, latent, keys):
         variables = {"params": params, "batch_stats": statistics}
-        image, changed = generator.apply(variables, latent, keys, True, mutable=["batch_stats"])
+        image, changed = network_g.apply(variables, latent, keys, True, mutable=["batch_stats"])
         return image, changed.get("batch_stats", statistics)
 
     def judge(params, statistics, image, keys):
         variables = {"params": params, "batch_stats": statistics}
-        scores, changed = discriminator.apply(variables, image, keys, True, mutable=["batch_stats"])
+        scores, changed = network_d.apply(variables, image, keys, True, mutable=["batch_stats"])
         return scores, changed.get("batch_stats", statistics)
 
     def change(state, image, keys):
         return augment(image, model.augmentations, state.augment_strength, keys)
 
-    def judge_generated(state, params, discriminator_params, keys):
-        """Scores of new fakes; the same expression in both losses, which XLA computes once."""
+    def score_fakes(generator, discriminator, state, keys):
         latent = draw_latents(model, keys[0])
-        fake, generator_statistics = generate(params, state.generator_statistics, latent, keys[1])
+        fake, generator_statistics = generate(
+            generator, state.generator_statistics, latent, keys[1]
+        )
         fake = change(state, fake, keys[2])
-        scores, statistics = judge(
-            discriminator_params, state.discriminator_statistics, fake, keys[3]
-        )
-        return scores, fake, generator_statistics, statistics
+        scores, statistics = judge(discriminator, state.discriminator_statistics, fake, keys[3])
+        return scores, (fake, generator_statistics, statistics)
 
-    def generator_loss(params, state, keys):
-        scores, _, statistics, _ = judge_generated(state, params, state.discriminator, keys)
-        return generator_wants(scores), statistics
-
-    def penalty(params, state, image, fake, keys):
-        mix = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
-        # Without noise, and with no norm that would couple the images: see `gradient_penalty`.
-        variables = {"params": params, "batch_stats": state.discriminator_statistics}
-        return losses.gradient_penalty(
-            lambda x: discriminator.apply(variables, x), mix * image + (1 - mix) * fake
-        )
-
-    def discriminator_loss(params, state, image, keys):
-        scores_fake, fake, _, statistics = judge_generated(state, state.generator, params, keys)
+    def loss_on_real(discriminator, state, statistics, image, fake, keys):
         image = change(state, image, keys[4])
-        scores_real, statistics = judge(params, statistics, image, keys[5])
-        loss = critic_real(scores_real) + critic_fake(scores_fake)
-        terms = {"score_real": scores_real.mean(), "score_fake": scores_fake.mean()}
+        scores, statistics = judge(discriminator, statistics, image, keys[5])
+        loss = critic_real(scores)
+        terms = {"score_real": scores.mean()}
         if model.loss == "wgan-gp":
-            terms["penalty"] = model.penalty_weight * penalty(
-                params, state, image, lax.stop_gradient(fake), keys[6]
+            mix = jax.vmap(jax.random.uniform)(keys[6])[:, None, None, None]
+            # Without noise, and with no norm that would couple the images.
+            variables = {"params": discriminator, "batch_stats": state.discriminator_statistics}
+            terms["penalty"] = model.penalty_weight * losses.gradient_penalty(
+                lambda x: network_d.apply(variables, x), mix * image + (1 - mix) * fake
             )
             loss += terms["penalty"]
-        signs = jnp.sign(scores_real - SCORE_MIDPOINTS.get(model.loss, 0.0)).mean()
-        return loss, (terms | {"Dis": loss}, statistics, signs)
+        signs = jnp.sign(scores - SCORE_MIDPOINTS.get(model.loss, 0.0)).mean()
+        return loss, (terms, statistics, signs)
 
-    def update_discriminator(state, image, keys):
-        loss = jax.grad(discriminator_loss, has_aux=True)
-        gradients, (terms, statistics, signs) = loss(state.discriminator, state, image, keys)
+    def differentiate(state, image, keys):
+        """Both networks' gradients, from one pass of the fakes through both."""
+        scores, pull_back, (fake, generator_statistics, statistics) = jax.vjp(
+            lambda generator, discriminator: score_fakes(generator, discriminator, state, keys),
+            state.generator,
+            state.discriminator,
+            has_aux=True,
+        )
+        generator_loss, wanted = jax.value_and_grad(generator_wants)(scores)
+        generator_gradients, _ = pull_back(wanted)
+        fake_loss, unwanted = jax.value_and_grad(critic_fake)(scores)
+        _, fake_gradients = pull_back(unwanted)
+        (real_loss, (terms, statistics, signs)), real_gradients = jax.value_and_grad(
+            loss_on_real, has_aux=True
+        )(state.discriminator, state, statistics, image, fake, keys)
+        return Differentiated(
+            generator_gradients,
+            jax.tree.map(jnp.add, fake_gradients, real_gradients),
+            generator_statistics,
+            statistics,
+            signs,
+            {"Gen": generator_loss, "Dis": fake_loss + real_loss, "score_fake": scores.mean()}
+            | terms,
+        )
+
+    def update_discriminator(state, found):
         updates, moments = model.discriminator_optimizer.update(
-            mean_over_devices(gradients), state.discriminator_moments, state.discriminator
+            found.discriminator_gradients, state.discriminator_moments, state.discriminator
         )
         params = optax.apply_updates(state.discriminator, updates)
         if model.loss == "wgan-clip":
             params = jax.tree.map(lambda x: jnp.clip(x, -model.clip, model.clip), params)
-        strength = state.augment_strength
-        if model.augment_target:
-            images = len(image) * (1 if axis_name is None else lax.axis_size(axis_name))
-            towards = jnp.sign(mean_over_devices(signs) - model.augment_target)
-            strength = jnp.clip(strength + towards * images / _IMAGES_TO_FULL_STRENGTH, 0.0, 1.0)
-            terms["augment_strength"] = strength
-        state = state.replace(
+        return state.replace(
             discriminator=params,
-            discriminator_statistics=mean_over_devices(statistics),
+            discriminator_statistics=found.discriminator_statistics,
             discriminator_moments=moments,
-            augment_strength=strength,
         )
-        return state, terms
 
-    def update_generator(state, keys):
-        loss = jax.value_and_grad(generator_loss, has_aux=True)
-        (value, statistics), gradients = loss(state.generator, state, keys)
+    def update_generator(state, found):
         updates, moments = model.generator_optimizer.update(
-            mean_over_devices(gradients), state.generator_moments, state.generator
+            found.generator_gradients, state.generator_moments, state.generator
         )
         params = optax.apply_updates(state.generator, updates)
         average = state.average
         if average is not None:
             average = update_average(average, params, state.step, model.average_decay)
-        updated = {
-            "generator": params,
-            "generator_statistics": mean_over_devices(statistics),
-            "generator_moments": moments,
-            "average": average,
-        }
-        return updated, {"Gen": value}
+        return state.replace(
+            generator=params,
+            generator_statistics=found.generator_statistics,
+            generator_moments=moments,
+            average=average,
+        )
+
+    def adapt_augmentation(state, found, images):
+        towards = jnp.sign(found.real_signs - model.augment_target)
+        strength = state.augment_strength + towards * images / _IMAGES_TO_FULL_STRENGTH
+        return state.replace(augment_strength=jnp.clip(strength, 0.0, 1.0))
 
     def train_step(
         state: DcganState, batch: dict[str, Array], key: Array
@@ -267,13 +284,18 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
             batch["index"]
         ).T
         image = jnp.repeat(batch["image"], model.generator.channels, axis=-1)
+        images = len(image) * (1 if axis_name is None else lax.axis_size(axis_name))
         for update in range(model.critic_steps):
             # Every k-th image, so that an update's images do not depend on the devices.
             mine = slice(update, None, model.critic_steps)
-            state_before = state
-            state, terms = update_discriminator(state, image[mine], keys[:, mine])
-        updated, generator_terms = update_generator(state_before, keys[:, mine])
-        state = state.replace(step=state.step + 1, **updated)
-        return state, mean_over_devices(terms | generator_terms)
+            found = mean_over_devices(differentiate(state, image[mine], keys[:, mine]))
+            state = update_discriminator(state, found)
+            if model.augment_target:
+                state = adapt_augmentation(state, found, images / model.critic_steps)
+        state = update_generator(state, found)
+        metrics = found.metrics
+        if model.augment_target:
+            metrics["augment_strength"] = state.augment_strength
+        return state.replace(step=state.step + 1), metrics
 
     return train_step
