@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
 
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.data.prepared import Records, SliceDataset
@@ -26,6 +25,7 @@ from brainsynth_jax.evaluation.dcgan import (
     rank_by_likeness,
     watch_samples,
 )
+from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
 from brainsynth_jax.evaluation.features import encoder_space
 from brainsynth_jax.files import write_atomically
 from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film, save_sample_grid
@@ -204,8 +204,8 @@ def describe_collapse(collapse: Collapse, workdir: Path, ends: bool) -> str:
     return (
         f"The run has gone bad by epoch {collapse.epoch} (step {collapse.step}): "
         f"{collapse.reason}. Its best weights are kept, and evaluation and generate.py take them. "
-        f"{way_on} A new run may hold longer with "
-        "--augment=shift,intensity, a lower --learning_rate or another --loss."
+        f"{way_on} A new run may hold longer with --augment=shift,intensity, a lower "
+        "--learning_rate or another --loss."
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from tiny import LPS, grow_scan
 
 from brainsynth_jax.data.masks import CORE, ENHANCING, OEDEMA
-from brainsynth_jax.data.nifti import load_scan, load_volume, save_volume
+from brainsynth_jax.data.nifti import load_scan, load_volume, save_slices, save_volume
 from brainsynth_jax.errors import UserError
 
 CODES = {1: CORE, 2: OEDEMA, 4: ENHANCING}
@@ -205,3 +205,13 @@ def test_labels_that_are_no_labels_are_shown(tmp_path, value, dtype):
     seg[10, 10, 4] = value
     with pytest.raises(UserError, match=rf"holds the values {value}, .*; 0, 1, 2, 4 are allowed"):
         load_scan(*save_pair(tmp_path, flair, seg), CODES)
+
+
+def test_slices_come_back_as_they_were_written(tmp_path):
+    slices = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    save_slices(tmp_path / "slices.nii.gz", slices, [2.0, 1.5, None])
+    volume = load_volume(tmp_path / "slices.nii.gz")
+    # Display orientation of a canonical volume v is v[::-1, ::-1, k].T for slice k.
+    shown = np.stack([volume.array[::-1, ::-1, k].T for k in range(3)])
+    np.testing.assert_array_equal(shown, slices)
+    np.testing.assert_allclose(np.abs(np.diag(volume.affine)), [1.0, 1.5, 2.0, 1.0])

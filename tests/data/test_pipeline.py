@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
-from brainsynth_jax.data.pipeline import limit_pairs, load_slices, make_batches
+from brainsynth_jax.data.pipeline import (
+    limit_pairs,
+    load_images,
+    load_slices,
+    make_batches,
+    make_image_batches,
+)
 from brainsynth_jax.data.prepared import prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
@@ -167,3 +173,28 @@ def test_a_limit_is_spread_over_the_subjects(dataset, limit):
 
 def test_a_limit_beyond_the_data_takes_all(dataset):
     assert len(load_slices(dataset.train_a, True, *STYLE, limit=100).image) == 9
+
+
+def test_batches_of_images_alone_are_a_function_of_seed_and_step(dataset):
+    def draw(count, **settings):
+        batches = make_image_batches(dataset.train_a, 2, **settings)
+        drawn = list(itertools.islice(batches, count))
+        batches.close()
+        return drawn
+
+    first = draw(8, seed=0)
+    assert first[0]["image"].shape == (2, 24, 24, 1)
+    np.testing.assert_array_equal(first[0]["index"], [0, 1])
+    for ours, theirs in zip(first[5:], draw(3, seed=0, start_step=5), strict=True):
+        np.testing.assert_array_equal(ours["image"], theirs["image"])
+    order = indices_of(first, "image", dataset.train_a, as_a)
+    count = len(dataset.train_a)
+    assert sorted(order[:count]) == list(range(count)), "a pass shows every slice once"
+    assert order != indices_of(draw(8, seed=1), "image", dataset.train_a, as_a)
+
+
+def test_images_alone_are_those_of_the_slices(dataset):
+    images, subjects = load_images(dataset.train_a, limit=3, seed=1)
+    slices = load_slices(dataset.train_a, dataset.paired, *STYLE, limit=3, seed=1)
+    np.testing.assert_array_equal(images, slices.image)
+    assert subjects == slices.subjects

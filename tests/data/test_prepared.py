@@ -333,3 +333,20 @@ def test_progress_in_a_pipe_is_plain_lines(make_brats, tmp_path, capfd):
     assert err == ""
     assert out.startswith("preparing slices: subject 4/4, ")
     assert out.count("\n") == 1
+
+
+def test_the_last_patients_can_be_held_out_whatever_the_seed(make_brats, tmp_path):
+    root = make_brats()
+    parts = [prepare(root, tmp_path / "cache", test_patients=2, seed=seed) for seed in (0, 1)]
+    for part in parts:
+        assert part.train_subjects == ("S1", "S2")
+        assert part.test_subjects == ("S3", "S4")
+    assert parts[0].fingerprint == parts[1].fingerprint
+    nobody = prepare(root, tmp_path / "cache", test_patients=0)
+    assert nobody.test_subjects == ()
+    assert len(nobody.test_a) == 0
+    assert len(nobody.train_a) == len(parts[0].train_a) + len(parts[0].test_a)
+    assert (
+        nobody.fingerprint != parts[0].fingerprint != prepare(root, tmp_path / "cache").fingerprint
+    )
+    assert len(finished(tmp_path / "cache")) == 1, "one preparation serves every division"

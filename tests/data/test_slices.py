@@ -170,3 +170,38 @@ def test_lone_pictures_keep_their_grey_levels():
     (mask,) = prepare_picture("b", scan._replace(image=picture[None] // 255 * 255), 7, is_mask=True)
     assert set(np.unique(mask["image"])) == {0, 255}
     assert not mask["tissue"].any()
+
+
+def test_a_field_of_view_is_a_square_in_mm_around_the_brain():
+    scan = tiny_scan(spacing_mm=(1.0, 2.0, 1.0))
+    empty = np.zeros((9, 40, 50), np.float32)
+    image, labels = empty.copy(), empty.astype(np.uint8)
+    image[:, 3:27, 25:45], labels[:, 3:27, 25:45] = scan.image, scan.labels
+    moved = scan._replace(image=image, labels=labels)
+    options = OPTIONS._replace(min_tumor_area_pixels=0, field_of_view_mm=48.0, image_size=48)
+    shown, reference = prepare_scan("ann", moved, options), prepare_scan("ann", scan, options)
+    brain = np.flatnonzero(scan.image.any(axis=(0, 2))), np.flatnonzero(scan.image.any(axis=(0, 1)))
+    side = max(2 * np.ptp(brain[0]), np.ptp(brain[1]))
+    assert side <= 48
+    for one, other in zip(shown, reference, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+        np.testing.assert_array_equal(one["tissue"], other["tissue"])
+        np.testing.assert_allclose(one["spacing_mm"], [1, 1, 1])
+    rows = np.flatnonzero((shown[4]["tissue"] > 0).any(axis=(1, 2)))
+    assert rows[0] + rows[-1] == pytest.approx(47, abs=2)  # centred
+
+
+def test_a_field_of_view_may_reach_beyond_the_slice_and_cut_the_brain():
+    options = OPTIONS._replace(min_tumor_area_pixels=0, image_size=32)
+    wide = prepare_scan("ann", tiny_scan(), options._replace(field_of_view_mm=64.0))[4]
+    whole = prepare_scan("ann", tiny_scan(), options)[4]
+    narrow = prepare_scan("ann", tiny_scan(), options._replace(field_of_view_mm=8.0))[4]
+    shares = [(record["tissue"] > 0).mean() for record in (wide, whole, narrow)]
+    assert shares[0] < 0.3 * shares[1]
+    assert shares[2] == 1
+    np.testing.assert_allclose(wide["spacing_mm"], [1, 2, 2])
+
+
+def test_a_field_of_view_needs_the_size_of_a_pixel():
+    with pytest.raises(UserError, match=r"--field_of_view_mm=100: .* Leave it out"):
+        prepare_scan("ann", tiny_scan(spacing_mm=None), OPTIONS._replace(field_of_view_mm=100.0))

@@ -1,6 +1,6 @@
 import pytest
 
-from brainsynth_jax.data.split import split_patients
+from brainsynth_jax.data.split import split_last_patients, split_patients
 from brainsynth_jax.errors import UserError
 
 NAMES = [f"BraTS20_{k:03d}" for k in range(15)]
@@ -41,3 +41,16 @@ def test_too_few_patients_are_refused():
         split_patients(["ann", "ann"], 0.2, 0)
     with pytest.raises(UserError, match="0 usable patients, but"):
         split_patients([], 0.2, 0)
+
+
+def test_the_last_in_name_order_are_held_out():
+    train, test = split_last_patients(NAMES[::-1] + NAMES[:3], 4)
+    assert train == tuple(NAMES[:11])
+    assert test == tuple(NAMES[11:])
+    assert split_last_patients(NAMES, 0) == (tuple(NAMES), ())
+
+
+@pytest.mark.parametrize("count", [15, 16])
+def test_somebody_has_to_be_left_to_train_on(count):
+    with pytest.raises(UserError, match=f"--test_subjects={count}: of 15 usable patients"):
+        split_last_patients(NAMES, count)

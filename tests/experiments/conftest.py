@@ -26,6 +26,24 @@ TINY = (
     "--average_decay=0.9",
 )
 
+# The same for the DCGAN, with all that a run carries along: average, noise, adaptive augmentation.
+TINY_DCGAN = (
+    "--width=1",
+    "--image_size=64",
+    "--channels=1",
+    "--slices=all",
+    "--subjects=2",
+    "--test_subjects=1",
+    "--steps_per_epoch=1",
+    "--batch_size=4",
+    "--log_every=1",
+    "--loss=hinge",
+    "--batch_statistics=all_devices",
+    "--augment=shift,cutout",
+    "--augment_target=0.6",
+    "--average_decay=0.9",
+)
+
 
 class Finished(NamedTuple):
     status: int
@@ -76,6 +94,17 @@ def start_tiny(start, phantom_dir):
     return start_tiny
 
 
+@pytest.fixture(scope="session")
+def start_tiny_dcgan(start, phantom_dir):
+    """start_tiny_dcgan(workdir, *flags): the process of a tiny DCGAN run on the phantom."""
+
+    def start_tiny_dcgan(workdir, *flags, **process):
+        where = (f"--data_dir={phantom_dir}", f"--workdir={workdir}")
+        return start("dcgan", *where, *TINY_DCGAN, *flags, **process)
+
+    return start_tiny_dcgan
+
+
 def wait(process):
     out, error = process.communicate(timeout=300)
     return Finished(process.returncode, out, error)
@@ -98,5 +127,20 @@ def finished_run(run_tiny, tmp_path_factory):
     """The folder of a run of two epochs of two steps, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     finished = run_tiny(workdir, "--epochs=2")
+    assert finished.status == 0, finished.error
+    return workdir, finished
+
+
+@pytest.fixture(scope="session")
+def run_tiny_dcgan(start_tiny_dcgan):
+    """run_tiny_dcgan(workdir, *flags): a tiny DCGAN run, waited for."""
+    return lambda workdir, *flags, **process: wait(start_tiny_dcgan(workdir, *flags, **process))
+
+
+@pytest.fixture(scope="session")
+def finished_dcgan(run_tiny_dcgan, tmp_path_factory):
+    """The folder of a DCGAN run of four epochs of one step, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "dcgan"
+    finished = run_tiny_dcgan(workdir, "--epochs=4")
     assert finished.status == 0, finished.error
     return workdir, finished

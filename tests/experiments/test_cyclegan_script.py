@@ -1,42 +1,27 @@
 """The CycleGAN script from scans to report, stopped and gone on with, and given bad input."""
 
 import json
-import re
 import shutil
 import signal
-import time
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
-from conftest import ROOT, TINY
+from conftest import TINY, wait
 from PIL import Image
+from run_checks import (
+    assert_every_flag_is_explained,
+    assert_refused,
+    assert_same_run,
+    checkpoint_steps,
+    read_records,
+    wait_for,
+)
 
 TABLE_2 = {
     *("Dis", "Dis_A", "Dis_fakeA", "Dis_realA", "Dis_B", "Dis_fakeB", "Dis_realB"),
     *("Gen", "Gen_AB", "Gen_BA"),
 }
-
-
-def load_state(workdir, step):
-    folder = workdir.absolute() / "checkpoints" / str(step) / "default"
-    with ocp.StandardCheckpointer() as checkpointer:
-        return jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder))
-
-
-def read_records(workdir):
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    return [{k: v for k, v in record.items() if k != "seconds_per_step"} for record in records]
-
-
-def assert_same_run(workdir, other, step):
-    for (path, ours), (_, theirs) in zip(
-        load_state(workdir, step), load_state(other, step), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs, err_msg=jax.tree_util.keystr(path))
-    assert read_records(workdir) == read_records(other)
 
 
 def test_a_run_leaves_everything_that_it_promises(finished_run):
@@ -103,24 +88,15 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on(start_tiny, run, tmp_path,
     process = start_tiny(workdir, "--epochs=5000")
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) > 3)
     process.send_signal(asked)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 128 + asked, error
-    assert f"Stopped by {asked.name} after step" in out
-    assert f"--workdir={workdir}" in out
-    steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
-    assert f"after step {steps[-1]} of" in out
+    stopped = wait(process)
+    assert stopped.status == 128 + asked, stopped.error
+    assert f"Stopped by {asked.name} after step {checkpoint_steps(workdir)[-1]} of" in stopped.out
+    assert f"--workdir={workdir}" in stopped.out
 
     other = run("cyclegan", f"--workdir={workdir}", "--learning_rate=0.001", "--seed=0")
     assert other.status == 2
     assert "--learning_rate was 0.0002 and is now 0.001" in other.error
     assert "--seed" not in other.error
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_nothing_is_written_outside_run_folder_and_cache(run_tiny, tmp_path):
@@ -201,15 +177,7 @@ def test_help_groups_every_flag(run):
     assert finished.status == 0
     for words in ("Data\n----", "Training\n--------", "--generator=unet|resnet", "demo: resize"):
         assert words in finished.out
-    shown = re.split(r"\n  --", finished.out)[1:]
-    script = (ROOT / "experiments" / "cyclegan.py").read_text()
-    defined = re.findall(r"^\w+\.(string|integer|number|choice|switch)\(\s*\"(\w+)", script, re.M)
-    assert [re.match(r"\w+", flag)[0] for flag in shown] == [name for _, name in defined]
-    for flag, (kind, _) in zip(shown, defined, strict=True):
-        text = " ".join(flag.split())
-        assert "default: " in text
-        if kind in ("integer", "number"):
-            assert re.search(r"\(\S+ (or more|to \S+); default", text), text
+    assert_every_flag_is_explained("cyclegan", finished.out)
 
 
 def test_evaluate_gives_the_same_numbers_again(run, finished_run, tmp_path):
@@ -246,8 +214,4 @@ def test_evaluate_gives_the_same_numbers_again(run, finished_run, tmp_path):
 )
 def test_bad_flags_end_in_one_sentence(run, flags, words):
     finished = run("cyclegan", *flags, devices=2 if "--batch_size=3" in flags else 1)
-    assert finished.status == 2
-    assert "Traceback" not in finished.error
-    assert finished.error.strip().splitlines()[-1].startswith("error: ")
-    for word in words:
-        assert word in finished.error
+    assert_refused(finished, *words)

@@ -85,6 +85,16 @@ def test_it_logs_and_saves_by_the_plan(tmp_path):
     assert [(r["step"], r["dice"]) for r in records if "dice" in r] == [(3, 0.1), (6, 0.2)]
 
 
+def test_an_epoch_may_end_the_run(tmp_path):
+    def finish_epoch(state, epoch):
+        return EpochResult({}, -float(state.total), ends=epoch == 2)
+
+    plan = Plan(epochs=5, steps_per_epoch=1, log_every_steps=1, shown=())
+    state, saved = run(tmp_path, range(1, 6), plan, finish_epoch)
+    assert float(state.total) == 3
+    assert saved == [1, 2]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path):
     values = [1, 1, 1, 1, float("nan"), 1]
     with pytest.raises(UserError, match=r"step 5: loss is nan.*last good checkpoint is step 3"):

@@ -1,0 +1,310 @@
+"""The DCGAN paper's trials, and what it wished for, side by side.
+
+Runs `dcgan.py` once for each trial, one after the other, on the same data with the same seed, and
+sets their slices into one picture, in the manner of the paper's figures 2 to 6, and their numbers
+into one table: trials.png, trials.csv, trials.html.
+
+  python experiments/dcgan_trials.py --list
+  python experiments/dcgan_trials.py                           # all, on the phantom, at demo size
+  python experiments/dcgan_trials.py --trials=paper,sgd,lsgan --data_dir=BraTS
+  python experiments/dcgan_trials.py --workdir=runs/dcgan-trials-001     # goes on, skips the done
+
+Every trial is the paper's system with one thing changed, so its runs can be repeated by
+`dcgan.py` with the flags that --list shows. Smaller than the paper's unless --image_size=256
+--width=32 --channels=3 --epochs=100.
+"""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import command_line
+import jax
+import numpy as np
+from command_line import FLAGS, FlagGroup
+from dataset import parse_slices
+from dcgan_setup import build_model, prepare_dataset
+from finished_run import load_checkpoint, load_run
+
+from brainsynth_jax.data.pipeline import load_images
+from brainsynth_jax.errors import UserError
+from brainsynth_jax.evaluation.trials_report import TRIAL_COLUMNS, write_trials_report
+from brainsynth_jax.files import write_atomically
+from brainsynth_jax.plots import save_sample_grid
+from brainsynth_jax.training.dcgan import create_dcgan_state
+from brainsynth_jax.training.run_folder import (
+    check_same_options,
+    claim_run_folder,
+    held_run_folder,
+    load_options,
+)
+from brainsynth_jax.training.sampler import Sampler
+
+_SHOWN_SLICES = 8
+
+
+class Trial(NamedTuple):
+    """One run of the list.
+
+    Attributes:
+        about: what is changed, and where the paper shows or says it.
+        flags: of `dcgan.py`, other than those all trials share.
+        length: times --epochs.
+    """
+
+    about: str
+    flags: Mapping[str, Any]
+    length: float = 1.0
+
+
+TRIALS = {
+    "paper": Trial("Tables I and II, the final experiments (figures 1, 2)", {}),
+    "initial": Trial(
+        "the initial experiments (figure 2)", {"dropout": 0, "latent_size": 100, "batch_size": 64}
+    ),
+    "generator_relu": Trial("ReLU in the generator (figure 3)", {"activation": "relu"}),
+    "no_dropout": Trial("no dropout (figure 4)", {"dropout": 0}),
+    "sgd": Trial("SGD for both networks (figure 5)", {"optimizer": "sgd"}),
+    "lsgan": Trial("mean squared error as the loss (figure 6)", {"loss": "lsgan"}),
+    "batch_16": Trial("batch of 16 (section III)", {"batch_size": 16}),
+    "batch_64": Trial("batch of 64 (section III)", {"batch_size": 64}),
+    "latent_100": Trial("100 latent units (section III)", {"latent_size": 100}),
+    "latent_256": Trial("256 latent units (section III)", {"latent_size": 256}),
+    "critic_leaky": Trial(
+        "leaky ReLU in the discriminator (section III)", {"discriminator_activation": "leaky_relu"}
+    ),
+    "critic_elu": Trial(
+        "ELU in the discriminator (section III)", {"discriminator_activation": "elu"}
+    ),
+    "critic_tanh": Trial(
+        "tanh after its ninth convolution (section III)", {"discriminator_last_activation": "tanh"}
+    ),
+    "output_sigmoid": Trial("sigmoid as the output (section III)", {"output": "sigmoid"}),
+    "rate_0.001": Trial("learning rate 0.001 (section III)", {"learning_rate": 0.001}),
+    "rate_0.005": Trial("learning rate 0.005 (section III)", {"learning_rate": 0.005}),
+    "no_last_layer": Trial("without the last 3x3 layer (section III)", {"last_layer": "none"}),
+    "longer": Trial("half as long again, as 150 epochs by 100 (section III)", {}, length=1.5),
+    "resize": Trial("wished for: resize and convolution", {"upsample": "resize"}),
+    "pixel_shuffle": Trial("wished for: sub-pixel convolution", {"upsample": "pixel_shuffle"}),
+    "wgan_clip": Trial(
+        "wished for: the full Wasserstein loss, clipped", {"loss": "wgan-clip", "weight_decay": 0}
+    ),
+    "wgan_gp": Trial(
+        "wished for: the full Wasserstein loss, penalised",
+        {
+            **{"loss": "wgan-gp", "discriminator_norm": "layer", "weight_decay": 0},
+            **{"discriminator_last_activation": "leaky_relu", "discriminator_noise": 0},
+        },
+    ),
+    "hinge": Trial(
+        "hinge loss, augmentation, averaged weights",
+        {
+            **{"loss": "hinge", "augment": "shift,intensity", "average_decay": 0.99},
+            **{"dropout": 0, "discriminator_last_activation": "leaky_relu", "weight_decay": 0},
+        },
+    ),
+}
+
+trials = FlagGroup("Trials")
+trials.string("trials", "all", "Some of the list with commas between, or all.")
+trials.switch("list", "Print the list with its flags, and stop.")
+trials.string(
+    "workdir",
+    None,
+    "Folder of the trials, a run folder for each in it; goes on where it stopped. "
+    "Without it: the next free runs/dcgan-trials-NNN.",
+)
+trials.string("data_dir", None, "Folder with scans, as of dcgan.py. Without it a phantom is made.")
+trials.string(
+    "cache_dir",
+    os.path.join("~", ".cache", "brainsynth_jax"),
+    "Folder for the phantom, prepared slices and compiled steps.",
+)
+trials.integer("seed", 0, "Seed of every trial.", highest=2**32 - 1)
+
+shared = FlagGroup("What all trials share, as of dcgan.py")
+shared.integer("subjects", 15, "Subjects to train on, the first in name order; 0 for all.")
+shared.integer("test_subjects", 3, "Subjects after those to hold out for evaluation; 0 for none.")
+shared.string("slices", "60:107", "Axial slices FIRST:LAST, both included, or all.")
+shared.integer("image_size", 128, "Height and width of a slice in pixels; a power of two.", 64)
+shared.number("field_of_view_mm", 192.0, "Side of the square a slice shows; 0 for all of it.")
+shared.integer("channels", 1, "Equal channels of a slice, as the paper has 3.", 1, 4)
+shared.integer("width", 16, "Channels at half the slice's size; the paper has 32.", 1)
+shared.integer("discriminator_width", 8, "Channels of its first layer; the paper has 32.", 1)
+shared.integer("epochs", 12, "Epochs of a trial.", 1)
+
+_SHARED = shared.names
+
+
+def main() -> None:
+    """List -> runs -> picture, table and page."""
+    if FLAGS.list:
+        print(
+            "\n".join(
+                f"{name:15} {trial.about}\n{'':15} {show_flags(trial)}"
+                for name, trial in TRIALS.items()
+            )
+        )
+        return
+    names = choose_trials(FLAGS.trials)
+    parse_slices(FLAGS.slices)
+    cache_dir = Path(FLAGS.cache_dir).expanduser()
+    command_line.use_cache(cache_dir)
+    workdir = (
+        Path(FLAGS.workdir).expanduser()
+        if FLAGS.workdir
+        else claim_run_folder(Path("runs"), "dcgan-trials")
+    )
+    with (
+        held_run_folder(workdir),
+        command_line.on_interrupt(
+            f"What is done is kept. To go on:\n  {' '.join(sys.argv)} --workdir={workdir}"
+        ),
+    ):
+        failures = {}
+        for number, name in enumerate(names, start=1):
+            print(f"\nTrial {number} of {len(names)}: {name}, {TRIALS[name].about}", flush=True)
+            if problem := run_trial(workdir / name, TRIALS[name]):
+                failures[name] = problem
+        write_results(workdir, names, failures, cache_dir)
+    print(f"Open {workdir / 'trials.html'}")
+
+
+def choose_trials(text: str) -> list[str]:
+    """ "paper,sgd" -> ["paper", "sgd"]; "all" -> all."""
+    names = list(TRIALS) if text == "all" else text.split(",")
+    if unknown := [name for name in names if name not in TRIALS]:
+        raise UserError(
+            f"--trials={text}: {', '.join(map(repr, unknown))} is not in the list. Give some of "
+            f"{', '.join(TRIALS)} with commas between, or all."
+        )
+    return names
+
+
+def trial_flags(trial: Trial) -> dict[str, Any]:
+    """Every flag that a trial's run is begun with."""
+    flags = {name: FLAGS[name].value for name in (*_SHARED, "seed")}
+    flags["epochs"] = round(FLAGS.epochs * trial.length)
+    return {"preset": "paper", **flags, **trial.flags}
+
+
+def show_flags(trial: Trial) -> str:
+    """The flags by which `dcgan.py` differs from its --preset=paper in this trial."""
+    epochs = {"epochs": round(FLAGS.epochs * trial.length)} if trial.length != 1 else {}
+    return " ".join(f"--{name}={value}" for name, value in {**trial.flags, **epochs}.items())
+
+
+def run_trial(workdir: Path, trial: Trial) -> str | None:
+    """Runs a trial unless it is done; returns what went wrong, None if nothing did."""
+    flags = trial_flags(trial)
+    if stored := load_options(workdir):
+        check_same_options(workdir, stored["flags"], flags)
+    if (workdir / "evaluation.json").exists():
+        print(f"Done before, in {workdir}.")
+        return None
+    flags |= {"workdir": workdir, "cache_dir": FLAGS.cache_dir}
+    if FLAGS.data_dir:
+        flags["data_dir"] = FLAGS.data_dir
+    script = Path(__file__).with_name("dcgan.py")
+    command = [sys.executable, str(script), *(f"--{name}={v}" for name, v in flags.items())]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            problem = process.stderr.read()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()  # it saves
+            raise
+    if process.returncode == 0:
+        return None
+    if process.returncode > 128:
+        raise KeyboardInterrupt
+    print(problem, file=sys.stderr)
+    return problem.strip().removeprefix("error: ").splitlines()[-1]
+
+
+def write_results(
+    workdir: Path, names: Sequence[str], failures: Mapping[str, str], cache_dir: Path
+) -> None:
+    """Writes trials.png, trials.csv and trials.html, and prints the table."""
+    done = [name for name in names if name not in failures]
+    if not done:
+        raise UserError(f"No trial came to its end: {'; '.join(failures.values())}")
+    evaluations = {
+        name: json.loads((workdir / name / "evaluation.json").read_text()) for name in done
+    }
+    rows = {name: summarise(evaluation) for name, evaluation in evaluations.items()}
+    picture = workdir / "trials.png"
+    sheet = {"real": real_slices(workdir / done[0], cache_dir)}
+    sheet |= {name: draw_slices(workdir / name) for name in done}
+    save_sample_grid(
+        picture,
+        [[image[..., 0] for image in images] for images in sheet.values()],
+        [""] * _SHOWN_SLICES,
+        [name.replace("_", " ") for name in sheet],
+    )
+    content = io.StringIO()
+    writer = csv.writer(content)
+    writer.writerow(["trial", *TRIAL_COLUMNS, "flags"])
+    for name, row in rows.items():
+        writer.writerow(
+            [name, *(row[column] for column in TRIAL_COLUMNS), show_flags(TRIALS[name])]
+        )
+    write_atomically(workdir / "trials.csv", content.getvalue().encode())
+    write_trials_report(
+        workdir / "trials.html",
+        {name: (TRIALS[name].about, show_flags(TRIALS[name]), row) for name, row in rows.items()},
+        {name: getattr(FLAGS, name) for name in (*_SHARED, "seed", "data_dir")},
+        picture,
+        [f"{name} did not come to its end: {problem}" for name, problem in failures.items()],
+    )
+    for name, row in rows.items():
+        print(f"{name:15}" + "".join(f" {column} {row[column]}" for column in TRIAL_COLUMNS))
+    for name, problem in failures.items():
+        print(f"{name:15} failed: {problem}")
+
+
+def summarise(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """One trial's numbers, by `TRIAL_COLUMNS`."""
+    copies, gaps = evaluation["copies"] or {}, evaluation["critic_gap"]
+    values = {
+        "step": evaluation["step"],
+        "kid": evaluation["kid"]["value"],
+        "kid_floor": evaluation["kid"]["floor"],
+        "frechet": evaluation["frechet"]["value"],
+        "frechet_floor": evaluation["frechet"]["floor"],
+        "ms_ssim_samples": evaluation["ms_ssim"]["samples"]["mean"],
+        "ms_ssim_real": evaluation["ms_ssim"]["real"]["mean"],
+        "grid_ratio": evaluation["grid_energy"]["ratio"],
+        "nearest_ratio": copies.get("median_ratio"),
+        "critic_gap_train": gaps["train"],
+        "critic_gap_test": gaps["test"],
+    }
+    return {
+        name: value if value is None else float(f"{value:.4g}") for name, value in values.items()
+    }
+
+
+def draw_slices(workdir: Path) -> np.ndarray:
+    """The first slices of the seed, by the run's best weights."""
+    run = load_run(str(workdir), ("dcgan",))
+    model = build_model(run.options, steps_per_epoch=1)
+    state = load_checkpoint("best", workdir, create_dcgan_state(model, jax.random.key(0)))
+    sampler = Sampler(model, run.options.sample_dropout)
+    return sampler.draw(sampler.load(state), FLAGS.seed, _SHOWN_SLICES)
+
+
+def real_slices(workdir: Path, cache_dir: Path) -> np.ndarray:
+    """Real slices of the training subjects, evenly spread."""
+    options = load_run(str(workdir), ("dcgan",)).options
+    dataset = prepare_dataset(options, cache_dir)
+    return load_images(dataset.train_a, _SHOWN_SLICES, FLAGS.seed)[0]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,66 @@
+"""What tests of runs look at: their records, their checkpoints, what they say."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def read_records(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return [{k: v for k, v in record.items() if k != "seconds_per_step"} for record in records]
+
+
+def checkpoint_steps(workdir):
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def load_state(workdir, step):
+    folder = workdir.absolute() / "checkpoints" / str(step) / "default"
+    with ocp.StandardCheckpointer() as checkpointer:
+        return jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder))
+
+
+def assert_same_run(workdir, other, step):
+    for (path, ours), (_, theirs) in zip(
+        load_state(workdir, step), load_state(other, step), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs, err_msg=jax.tree_util.keystr(path))
+    assert read_records(workdir) == read_records(other)
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def assert_refused(finished, *words):
+    """It ended in one sentence that holds all the words."""
+    assert finished.status == 2, finished.out + finished.error
+    assert "Traceback" not in finished.error
+    _, found, message = finished.error.partition("\nerror: ")
+    assert found
+    for word in words:
+        assert word in message
+
+
+def assert_every_flag_is_explained(script, shown_help):
+    """Each flag, as the script defines it, is there with its default and its range."""
+    shown = re.split(r"\n  --", shown_help)[1:]
+    source = (EXPERIMENTS / f"{script}.py").read_text()
+    defined = re.findall(r"^\w+\.(string|integer|number|choice|switch)\(\s*\"(\w+)", source, re.M)
+    assert [re.match(r"\w+", flag)[0] for flag in shown] == [name for _, name in defined]
+    for flag, (kind, _) in zip(shown, defined, strict=True):
+        text = " ".join(flag.split())
+        assert "default: " in text
+        if kind in ("integer", "number"):
+            assert re.search(r"\(\S+ (or more|to \S+); default", text), text
