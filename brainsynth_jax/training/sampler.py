@@ -12,7 +12,7 @@ from brainsynth_jax.models.dcgan import BATCH_NORM_DECAY
 from brainsynth_jax.training.dcgan import Dcgan, DcganState, Params, Statistics, draw_latents
 
 # Batch-norm statistics for sampling come from so many batches of so many latents.
-_CALIBRATION_BATCHES, _CALIBRATION_IMAGES = 16, 32
+_CALIBRATION_BATCHES, _CALIBRATION_IMAGES = 8, 32
 _IMAGES_A_CALL = 32
 
 Weights = tuple[Params, Statistics]

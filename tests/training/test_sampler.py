@@ -66,8 +66,8 @@ def test_statistics_are_those_of_the_weights_that_draw(state):
     norm = statistics["BatchNorm_0"]
     expected = (kernel**2).sum(axis=0) / 3  # uniform on (-1, 1) has variance 1/3
     assert np.corrcoef(norm["var"], expected)[0, 1] > 0.97
-    assert np.mean(norm["var"]) == pytest.approx(expected.mean() * 31 / 32, rel=0.08)
-    assert np.abs(norm["mean"]).max() < 6 * np.sqrt(expected.max() / 512)
+    assert np.mean(norm["var"]) == pytest.approx(expected.mean() * 31 / 32, rel=0.1)
+    assert np.abs(norm["mean"]).max() < 6 * np.sqrt(expected.max() / 256)
 
 
 def test_dropout_can_stay_on(state, drawn):

@@ -1,0 +1,82 @@
+"""The trials run one after the other, failed ones among them, and gone on with."""
+
+import csv
+import re
+
+import pytest
+from PIL import Image
+
+# 12 slices: too few for a batch of 64.
+TINY_TRIALS = (
+    "--subjects=2",
+    "--test_subjects=1",
+    "--slices=15:20",
+    "--image_size=64",
+    "--field_of_view_mm=0",
+    "--width=1",
+    "--discriminator_width=1",
+    "--epochs=1",
+)
+
+
+@pytest.fixture(scope="module")
+def finished_trials(run, phantom_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("trials") / "all"
+    flags = (f"--workdir={workdir}", f"--data_dir={phantom_dir}", *TINY_TRIALS)
+    return workdir, flags, run("dcgan_trials", *flags, "--trials=paper,batch_64,sgd")
+
+
+def test_trials_are_set_side_by_side_and_a_failed_one_is_named(finished_trials):
+    workdir, _, finished = finished_trials
+    assert finished.status == 0, finished.error
+    with (workdir / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["paper", "sgd"]
+    assert rows[1]["flags"] == "--optimizer=sgd"
+    assert all(float(row["ms_ssim_samples"]) > 0 for row in rows)
+    page = (workdir / "trials.html").read_text()
+    for words in ("batch_64 did not come to its end", "there are only 12 training slices"):
+        assert words in page
+        assert words.split()[-1] in finished.out
+    width, height = Image.open(workdir / "trials.png").size
+    assert width > height  # eight slices beside each other, three rows
+    assert (workdir / "paper" / "report.html").exists()
+
+
+def test_what_is_done_is_not_done_again(run, finished_trials):
+    workdir, flags, _ = finished_trials
+    times = {
+        name: (workdir / name / "evaluation.json").stat().st_mtime for name in ("paper", "sgd")
+    }
+    again = run("dcgan_trials", *flags, "--trials=paper,sgd")
+    assert again.status == 0, again.error
+    assert again.out.count("Done before") == 2
+    assert times == {name: (workdir / name / "evaluation.json").stat().st_mtime for name in times}
+
+
+def test_trials_of_one_folder_share_their_options(run, finished_trials):
+    _, flags, _ = finished_trials
+    other = run("dcgan_trials", *flags, "--trials=paper", "--epochs=2")
+    assert other.status == 2
+    assert "epochs was 1 and is now 2" in other.error
+
+
+def test_an_unknown_trial_is_told_with_the_list(run):
+    finished = run("dcgan_trials", "--trials=paper,adamw")
+    assert finished.status == 2
+    assert "'adamw' is not in the list" in finished.error
+    assert "rate_0.005" in finished.error
+
+
+def test_the_list_shows_every_trial_of_the_paper_with_its_flags(run):
+    finished = run("dcgan_trials", "--list")
+    assert finished.status == 0
+    flags = set(re.findall(r"--(\S+)", finished.out))
+    for wanted in (
+        *("batch_size=64", "batch_size=16", "latent_size=100", "latent_size=256"),
+        *("activation=relu", "discriminator_activation=leaky_relu", "discriminator_activation=elu"),
+        *("output=sigmoid", "dropout=0", "optimizer=sgd", "learning_rate=0.001"),
+        *("learning_rate=0.005", "loss=lsgan", "last_layer=none"),
+    ):
+        assert wanted in flags, wanted
+    assert "150 epochs" in finished.out
