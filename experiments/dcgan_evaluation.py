@@ -231,9 +231,10 @@ def describe_evaluation(evaluation: dict) -> str:
     if kid["value"] is not None:
         floor = "" if kid["floor"] is None else f"; between real subjects {kid['floor']:.3g}"
         lines.append(f"Kernel distance to {against} slices {kid['value']:.3g}{floor}.")
+    real = alike["real"]["mean"]
+    beside = "" if real is None else f", between two real slices {real:.2f}"
     lines.append(
-        f"MS-SSIM between two samples {alike['samples']['mean']:.2f}, between two real slices "
-        f"{alike['real']['mean']:.2f}; grid {evaluation['grid_energy']['ratio']:.2f} times that of "
-        "real slices."
+        f"MS-SSIM between two samples {alike['samples']['mean']:.2f}{beside}; grid "
+        f"{evaluation['grid_energy']['ratio']:.2f} times that of real slices."
     )
     return " ".join(lines)

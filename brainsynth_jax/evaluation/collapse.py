@@ -83,7 +83,7 @@ def _what_is_bad(record: Mapping[str, float], before: Sequence[Mapping[str, floa
 
 
 def _alike_limit(record: Mapping[str, float]) -> float:
-    real = record["ms_ssim_real"]
+    real = record.get("ms_ssim_real", 1.0)  # of one subject it is not known, and nothing is alike
     return real + _ALIKE * (1 - real)
 
 

@@ -130,17 +130,18 @@ def watch_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -
     held-out ones, and `kid_real` between the two; `ms_ssim_samples`, `ms_ssim_real`; `grid_ratio`:
     grid energy, samples by real; `nearest_ratio`: median distance to the nearest training slice,
     samples by held-out slices; `critic_gap_train`, `critic_gap_test`. Those that need held-out
-    slices are left out where there are none.
+    slices, or for `ms_ssim_real` a second training subject, are left out where there are none.
     """
     features = real.space.extract(samples)
     nearest = nearest_distances(samples, real.train.images).distances
     values = {
         "kid": kernel_distance(features, real.train_set.features),
         "ms_ssim_samples": pairwise_ms_ssim(samples, _WATCHED_PAIRS, seed)["mean"],
-        "ms_ssim_real": real.ms_ssim["mean"],
         "grid_ratio": grid_energy(samples) / real.grid_energy,
         "critic_gap_train": gaps["train"],
     }
+    if real.ms_ssim["mean"] is not None:
+        values["ms_ssim_real"] = real.ms_ssim["mean"]
     if real.test:
         values |= {
             "kid_test": kernel_distance(features, real.test_set.features),

@@ -157,16 +157,13 @@ class Checkpoints:
 
     def _restore(self, step: int, like: Any) -> Any:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except Exception as error:
-            if misfit := _find_misfit(self.folder / str(step), target):
-                raise UserError(
-                    f"The checkpoint {self.folder / str(step)} does not fit the run's options: "
-                    f"{misfit}. Give the sizes back to {self.folder.parent / 'options.json'} with "
-                    "which the run was trained."
-                ) from error
-            raise
+        if misfit := _find_misfit(self.folder / str(step), target):
+            raise UserError(
+                f"The checkpoint {self.folder / str(step)} does not fit the run's options: "
+                f"{misfit}. Give back to {self.folder.parent / 'options.json'} the options with "
+                "which the run was trained."
+            )
+        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
 
     def _guard(self, write: Any) -> None:
         try:
@@ -185,14 +182,14 @@ def _find_misfit(folder: Path, target: Any) -> str | None:
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             stored = _shapes(checkpointer.metadata(folder / "default").item_metadata.tree)
-    except Exception:  # it is damaged, which is no misfit
+    except Exception:  # it is damaged, which `restore` will tell
         return None
     wanted = _shapes(target)
     for name in sorted(stored.keys() | wanted.keys()):
         if stored.get(name) != wanted.get(name):
             return (
-                f"{name} is {stored.get(name, 'missing')} there and would be "
-                f"{wanted.get(name, 'missing')} by the options"
+                f"{name} is {stored.get(name, 'missing')} in the one and "
+                f"{wanted.get(name, 'missing')} by the other"
             )
     return None
 

@@ -133,28 +133,22 @@ def test_two_steps_a_new_process_and_two_steps_are_four_steps(run, finished_dcga
     assert_same_run(copied, finished_dcgan[0], step=4)
 
 
-def test_two_devices_train_like_one(run_tiny_dcgan, finished_dcgan, tmp_path):
-    finished = run_tiny_dcgan(tmp_path / "two", "--epochs=2", devices=2)
-    assert finished.status == 0, finished.error
-    assert "Devices: 2 x" in finished.out
-    one, two = (
-        [record for record in read_records(workdir) if "Gen" in record]
-        for workdir in (finished_dcgan[0], tmp_path / "two")
-    )
-    assert len(two) == 2
-    for ours, theirs in zip(one, two, strict=False):
-        assert ours == pytest.approx(theirs, rel=0.01)
-
-
-def test_a_run_that_is_told_to_stop_saves_and_tells_how_to_go_on(start_tiny_dcgan, tmp_path):
-    workdir = tmp_path / "stopped"
-    process = start_tiny_dcgan(workdir, "--epochs=5000")
-    wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) > 3)
+def test_two_devices_train_like_one_and_save_when_told_to_stop(
+    start_tiny_dcgan, finished_dcgan, tmp_path
+):
+    workdir = tmp_path / "two"
+    process = start_tiny_dcgan(workdir, "--steps_per_epoch=5000", devices=2)
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) >= 4)
     process.send_signal(signal.SIGTERM)
     stopped = wait(process)
     assert stopped.status == 128 + signal.SIGTERM, stopped.error
     assert f"Stopped by SIGTERM after step {checkpoint_steps(workdir)[-1]} of" in stopped.out
     assert f"experiments/dcgan.py --workdir={workdir}" in stopped.out
+
+    assert "Devices: 2 x" in stopped.out
+    one = [record for record in read_records(finished_dcgan[0]) if "Gen" in record]
+    for ours, theirs in zip(one, read_records(workdir), strict=False):
+        assert ours | {"epoch": 1} == pytest.approx(theirs, rel=0.01)
 
 
 def test_a_collapse_ends_the_run_at_once(run, copied):
@@ -185,13 +179,15 @@ def test_a_run_that_had_collapsed_is_trained_no_further(run, copied):
 
 
 def test_without_held_out_subjects_it_says_what_cannot_be_told(run_tiny_dcgan, tmp_path):
-    finished = run_tiny_dcgan(tmp_path / "all", "--epochs=1", "--test_subjects=0")
+    flags = ("--epochs=1", "--subjects=1", "--test_subjects=0")
+    finished = run_tiny_dcgan(tmp_path / "all", *flags)
     assert finished.status == 0, finished.error
     assert "Kernel distance to training slices" in finished.out
     evaluation = read_evaluation(tmp_path / "all")
     assert evaluation.keys() == EVALUATION
     assert evaluation["test"] is evaluation["copies"] is evaluation["critic_gap"]["test"] is None
     assert evaluation["compared_with"] == "train"
+    assert evaluation["ms_ssim"]["real"]["mean"] is None, "pairs are of two subjects"
     assert "No subject is held out" in (tmp_path / "all" / "report.html").read_text()
 
 

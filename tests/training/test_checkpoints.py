@@ -151,3 +151,17 @@ def test_a_step_without_checkpoint_is_named(tmp_path):
         checkpoints.wait()
         with pytest.raises(UserError, match=r"no checkpoint of step 7; there are \[1\]"):
             checkpoints.restore(7, state_at(0))
+
+
+def test_a_checkpoint_of_other_networks_is_told_and_left_alone(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(1, state_at(1))
+    smaller = state_at(0) | {"weights": jnp.zeros((300, 200))}
+    more = state_at(0) | {"average": jnp.zeros(3)}
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for restore in (checkpoints.restore_newest, lambda like: checkpoints.restore(1, like)):
+            with pytest.raises(UserError, match=r"weights is \(300, 300\) .* \(300, 200\)"):
+                restore(smaller)
+            with pytest.raises(UserError, match=r"average is missing in the one"):
+                restore(more)
+        assert_equal(checkpoints.restore(1, state_at(0)), state_at(1))
