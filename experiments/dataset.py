@@ -60,7 +60,7 @@ def list_subjects(names: Sequence[str], shown: int = 20) -> str:
     text = ", ".join(names[:shown]) or "none"
     if more > 0:
         text += f" and {more} more, all in options.json"
-    return f"{len(names)} subjects ({text})"
+    return f"{len(names)} subject{'' if len(names) == 1 else 's'} ({text})"
 
 
 def list_left_out(problems: Sequence[str], shown: int = 20) -> list[str]:

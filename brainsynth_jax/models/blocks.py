@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
-UPSAMPLINGS = ("deconv", "resize", "pixel_shuffle")
+UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
 
 # Both papers state or imply it: weights start from normal(0, 0.02), as in CycleGAN and DCGAN.
 kernel_init = nn.initializers.normal(0.02)
@@ -130,6 +130,32 @@ def resize_conv(x: Array, kernel: Array) -> Array:
     """
     tie = jnp.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], kernel.dtype)
     return conv_transpose(x, jnp.einsum("ai,bj,ijcf->abcf", tie, tie, kernel))
+
+
+# Bilinear doubling and a convolution's three taps along one axis, for the two pixels that come of
+# one: which share of its left neighbour, itself and its right neighbour each tap sees.
+_BILINEAR_TIE = (
+    ((0.75, 0.25, 0.0), (0.25, 0.75, 0.0), (0.0, 0.75, 0.25)),
+    ((0.25, 0.75, 0.0), (0.0, 0.75, 0.25), (0.0, 0.25, 0.75)),
+)
+
+
+def bilinear_conv(x: Array, kernel: Array) -> Array:
+    """Bilinear doubling, of an image with a border of zeros, followed by a 3x3 convolution.
+
+    Smoother than `resize_conv`, whose blocks of equal pixels leave straight edges in images, at
+    2.25 times its products. The pair is a sub-pixel convolution with tied weights.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (3, 3, C, features).
+
+    Returns:
+        (N, 2H, 2W, features).
+    """
+    tie = jnp.array(_BILINEAR_TIE, kernel.dtype)
+    tied = jnp.einsum("pia,qjb,ijcf->abcpqf", tie, tie, kernel)
+    return pixel_shuffle_conv(x, tied.reshape(*tied.shape[:3], -1))
 
 
 def pixel_shuffle_conv(x: Array, kernel: Array) -> Array:
@@ -250,8 +276,9 @@ class Upsample(nn.Module):
     Attributes:
         features: output channels.
         kernel_size: of the transposed convolution, 3 or 4; the others' is always 3x3.
-        method: "deconv" (transposed convolution), "resize" (nearest neighbour + convolution) or
-            "pixel_shuffle" (sub-pixel convolution, which starts as convolution + resize).
+        method: "deconv" (transposed convolution), "resize" (nearest neighbour + convolution),
+            "bilinear" (the same, smoother) or "pixel_shuffle" (sub-pixel convolution, which starts
+            as convolution + resize).
         use_bias: as of `Conv`.
         dtype: type of the products.
     """
@@ -268,6 +295,7 @@ class Upsample(nn.Module):
         form, size, features, init = {
             "deconv": (conv_transpose, self.kernel_size, self.features, kernel_init),
             "resize": (resize_conv, 3, self.features, kernel_init),
+            "bilinear": (bilinear_conv, 3, self.features, kernel_init),
             "pixel_shuffle": (pixel_shuffle_conv, 3, 4 * self.features, _pixel_shuffle_init),
         }[self.method]
         kernel = self.param("kernel", init, (size, size, x.shape[-1], features))

@@ -160,3 +160,11 @@ def test_noise_belongs_to_an_image_and_has_the_deviation_asked_for():
     np.testing.assert_array_equal(blocks.add_noise(x[1:], 0.3, keys[1:], layer=1), noisy[1:])
     assert not np.allclose(noisy, blocks.add_noise(x, 0.3, keys, layer=2))
     np.testing.assert_array_equal(blocks.add_noise(x, 0.3, None, layer=1), x)
+
+
+def test_bilinear_convolution_is_doubling_and_convolution():
+    x, kernel = normal(0, 2, 5, 6, 3), normal(1, 3, 3, 3, 4)
+    bordered = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    doubled = jax.image.resize(bordered, (2, 18, 20, 3), "bilinear")
+    expected = plain_conv(doubled[:, 3:-3, 3:-3], kernel, 1)
+    np.testing.assert_allclose(blocks.bilinear_conv(x, kernel), expected, atol=2e-5)
