@@ -152,8 +152,8 @@ generator.choice(
     "upsample",
     "deconv",
     UPSAMPLINGS,
-    "Up-sampling by transposed convolutions; by nearest-neighbour resize and convolution; by "
-    "sub-pixel convolution. The last two start without a grid.",
+    "Up-sampling by transposed convolutions; by nearest-neighbour or bilinear resize and "
+    "convolution, without a grid; by sub-pixel convolution, which starts without one.",
 )
 generator.number("dropout", 0.5, "Share of values dropped after each hidden layer.", 0.0, 0.95)
 generator.choice(

@@ -16,7 +16,12 @@ def fingerprint(root, cache_dir, **options):
 
 
 @pytest.mark.parametrize(
-    "change", [{"image_size": 16}, {"intensity": "percentiles"}, {"slices": (0, 8)}]
+    "change",
+    [
+        {"image_size": 16},
+        {"intensity": "percentiles"},
+        {"slices": (0, 8), "min_tumor_area_pixels": 0},
+    ],
 )
 def test_other_slices_have_another_fingerprint(make_brats, tmp_path, change):
     root, cache_dir = make_brats(), tmp_path / "cache"

@@ -134,10 +134,14 @@ def test_every_loss_steps_and_moves_both_networks(loss):
     assert all(np.isfinite(value) for value in metrics.values())
     assert ("penalty" in metrics) == (loss == "wgan-gp")
     for part in ("generator", "discriminator"):
-        for old, new in zip(
-            *(jax.tree.leaves(getattr(state, part)) for state in (before, after)), strict=True
-        ):
-            assert not np.array_equal(old, new)
+        moved = jax.tree.map(
+            lambda old, new: not np.array_equal(old, new),
+            getattr(before, part),
+            getattr(after, part),
+        )
+        if part == "discriminator":  # a constant added to all scores is no concern of most losses
+            moved["Dense_0"].pop("bias")
+        assert all(jax.tree.leaves(moved))
     if loss == "wgan-clip":
         assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(after.discriminator)) <= 0.01
 
