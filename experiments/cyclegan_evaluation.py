@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from dataset import note_data
 
 from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor, mask_levels
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
@@ -251,16 +252,12 @@ def known_levels(options: SimpleNamespace, paired: bool) -> np.ndarray | None:
 
 
 def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
-    notes = []
-    if options.data_dir is None:
-        notes.append("The data are a phantom made by this program, not scans of patients.")
+    notes = note_data(options, dataset)
     if not dataset.paired:
         notes.append(
             "The folder has no true masks, so Dice, the threshold baseline, the paired errors and "
             "the truth column are left out."
         )
-    if dataset.skipped:
-        notes.append(f"{len(dataset.skipped)} subjects were left out: {' '.join(dataset.skipped)}")
     return notes
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 from command_line import describe_options
 from dataset import list_left_out, list_subjects, open_source, parse_slices
 
@@ -17,6 +16,7 @@ from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.models import resnet, unet
+from brainsynth_jax.models.blocks import PRECISIONS
 from brainsynth_jax.models.patch import PatchDiscriminator
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
 from brainsynth_jax.training.optimizer import make_adam, make_schedule
@@ -25,7 +25,6 @@ NETWORKS = {
     "unet": (unet.UnetGenerator, unet.check_image_size),
     "resnet": (resnet.ResnetGenerator, resnet.check_image_size),
 }
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:

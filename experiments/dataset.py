@@ -54,6 +54,16 @@ def describe_data(dataset: SliceDataset) -> dict:
     }
 
 
+def note_data(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
+    """What a reader of the report has to know of the data."""
+    notes = []
+    if options.data_dir is None:
+        notes.append("The data are a phantom made by this program, not scans of patients.")
+    if dataset.skipped:
+        notes.append(f"{len(dataset.skipped)} subjects were left out: {' '.join(dataset.skipped)}")
+    return notes
+
+
 def list_subjects(names: Sequence[str], shown: int = 20) -> str:
     """ "3 subjects (Ann, Bob, Cid)"; of many, the first."""
     more = len(names) - shown

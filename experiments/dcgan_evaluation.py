@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from dataset import note_data
 
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.data.prepared import Records, SliceDataset
@@ -210,16 +211,12 @@ def describe_collapse(collapse: Collapse, workdir: Path, ends: bool) -> str:
 
 
 def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
-    notes = []
-    if options.data_dir is None:
-        notes.append("The data are a phantom made by this program, not scans of patients.")
+    notes = note_data(options, dataset)
     if not dataset.test_subjects:
         notes.append(
             "No subject is held out, so samples are compared with the slices they were learnt "
             "from, and copies cannot be told."
         )
-    if dataset.skipped:
-        notes.append(f"{len(dataset.skipped)} subjects were left out: {' '.join(dataset.skipped)}")
     return notes
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import optax
 from command_line import describe_options
 from dataset import describe_data, list_left_out, list_subjects, open_source, parse_slices
@@ -19,12 +18,11 @@ from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
 from brainsynth_jax.data.scan import Source
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.models.blocks import PRECISIONS
 from brainsynth_jax.models.dcgan import DcganDiscriminator, DcganGenerator, check_image_size
 from brainsynth_jax.training.augmentation import AUGMENTATIONS
 from brainsynth_jax.training.dcgan import SCORE_MIDPOINTS, Dcgan, DcganState
 from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule, make_sgd
-
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:

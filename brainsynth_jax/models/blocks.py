@@ -16,6 +16,9 @@ from jax import Array, lax
 
 UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
 
+# Types in which the layers may multiply.
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
 # Both papers state or imply it: weights start from normal(0, 0.02), as in CycleGAN and DCGAN.
 kernel_init = nn.initializers.normal(0.02)
 

@@ -81,7 +81,15 @@ def place_state(state: Any, devices: Sequence[jax.Device]) -> Any:
 
     Without this a mapped step would compile a second time for its own output.
     """
+    return _place(state, devices, PartitionSpec())
+
+
+def place_batch(batch: Any, devices: Sequence[jax.Device]) -> Any:
+    """Cuts arrays along their first axis into equal parts, one a device, for a jitted function."""
+    return _place(batch, devices, PartitionSpec(AXIS_NAME))
+
+
+def _place(tree: Any, devices: Sequence[jax.Device], spec: PartitionSpec) -> Any:
     if len(devices) == 1:
-        return jax.device_put(state, devices[0])
-    mesh = Mesh(np.array(devices), (AXIS_NAME,))
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        return jax.device_put(tree, devices[0])
+    return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS_NAME,)), spec))

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from brainsynth_jax.models.dcgan import BATCH_NORM_DECAY
 from brainsynth_jax.training.dcgan import Dcgan, DcganState, Params, Statistics, draw_latents
+from brainsynth_jax.training.parallel import place_batch, place_state
 
 # Batch-norm statistics for sampling come from so many batches of so many latents.
 _CALIBRATION_BATCHES, _CALIBRATION_IMAGES = 8, 32
@@ -40,16 +40,14 @@ class Sampler:
     ) -> None:
         self._model = model
         self._with_dropout = with_dropout
-        mesh = Mesh(np.array(devices or jax.devices()[:1]), ("batch",))
-        self._shared = NamedSharding(mesh, PartitionSpec("batch"))
-        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._devices = devices or jax.local_devices()[:1]
         self._images_a_call = images_a_call
         self._generate = jax.jit(self._generate_slices)
         self._measure = jax.jit(self._measure_batch)
 
     def load(self, state: DcganState) -> Weights:
         """The weights to draw with, placed on the devices: the averaged ones where there are."""
-        return jax.device_put((state.best_generator, self._calibrate(state)), self._whole)
+        return place_state((state.best_generator, self._calibrate(state)), self._devices)
 
     def draw(
         self,
@@ -77,7 +75,7 @@ class Sampler:
             wanted = min(self._images_a_call, first + count - start)
             numbers = jnp.arange(start, start + self._images_a_call)
             keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
-            images = self._generate(*weights, jax.device_put(keys, self._shared))
+            images = self._generate(*weights, place_batch(keys, self._devices))
             parts.append(np.asarray(images)[:wanted])
             advance(wanted)
         return np.concatenate(parts)
