@@ -47,7 +47,13 @@ from training_run import train_run
 
 from brainsynth_jax.evaluation.collapse import find_collapse
 from brainsynth_jax.models.blocks import UPSAMPLINGS
-from brainsynth_jax.models.dcgan import ACTIVATIONS, LAST_ACTIVATIONS, NORMS, OUTPUTS
+from brainsynth_jax.models.dcgan import (
+    ACTIVATIONS,
+    LAST_ACTIVATIONS,
+    LAST_LAYERS,
+    NORMS,
+    OUTPUTS,
+)
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.augmentation import AUGMENTATIONS
 from brainsynth_jax.training.dcgan import LATENTS, LOSSES, create_dcgan_state, make_train_step
@@ -74,6 +80,7 @@ PRESETS = {
         "discriminator_width": 8,
         "discriminator_activation": "leaky_relu",
         "discriminator_last_activation": "leaky_relu",
+        "discriminator_norm": "layer",
         "discriminator_noise": 0.1,
         "epochs": 16,
         "steps_per_epoch": 100,
@@ -82,8 +89,9 @@ PRESETS = {
         "learning_rate": 4e-4,
         "discriminator_learning_rate": 2e-4,
         "weight_decay": 0.0,
+        "decay_epochs": 4,
         "augment": "flip,intensity",
-        "average_decay": 0.99,
+        "average_decay": 0.995,
     },
     "paper": {},
 }
@@ -159,8 +167,9 @@ generator.number("dropout", 0.5, "Share of values dropped after each hidden laye
 generator.choice(
     "last_layer",
     "conv",
-    ("conv", "none"),
-    "A 3x3 convolution after the last up-sampling, as in the paper, or none.",
+    LAST_LAYERS,
+    "After the last up-sampling: none; a 3x3 convolution of the slice's own channels, as in the "
+    "paper; or of --width / 2 channels.",
 )
 
 discriminator = FlagGroup("Discriminator")
@@ -299,7 +308,8 @@ def main() -> None:
         collapse = find_collapse(read_metrics(workdir))
         if options.stop_on_collapse and collapse:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there
-        real = load_reference(options, dataset)
+            print(f"warning: {describe_collapse(collapse, workdir, ends=True)}")
+        real = load_reference(options, dataset, cache_dir)
         state = train_run(
             "dcgan",
             workdir,
@@ -320,7 +330,10 @@ def main() -> None:
             evaluation = evaluate_run(options, model, state, dataset, real, workdir, "best")
     print(describe_evaluation(evaluation))
     if collapse := find_collapse(read_metrics(workdir)):
-        print(f"warning: {describe_collapse(collapse, workdir, options.stop_on_collapse)}")
+        print(
+            f"warning: the run had gone bad by epoch {collapse.epoch}: {collapse.reason}. The "
+            "figures are of its best weights."
+        )
     print(
         f"Done in {duration(time.monotonic() - started)}. Open {workdir / 'report.html'}\n"
         f"New slices: python experiments/generate.py --workdir={workdir}"

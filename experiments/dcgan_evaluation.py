@@ -52,7 +52,7 @@ BEST_RULE = (
 )
 
 
-def load_reference(options: SimpleNamespace, dataset: SliceDataset) -> Reference:
+def load_reference(options: SimpleNamespace, dataset: SliceDataset, cache_dir: Path) -> Reference:
     """The real slices that samples are compared with, in a feature space made from them."""
 
     def load(records: Records) -> RealSlices | None:
@@ -61,7 +61,8 @@ def load_reference(options: SimpleNamespace, dataset: SliceDataset) -> Reference
         )
 
     train, test = load(dataset.train_a), load(dataset.test_a)
-    return measure_reference(train, test, encoder_space(train.images, options.seed), options.seed)
+    space = encoder_space(train.images, options.seed, cache_dir=cache_dir)
+    return measure_reference(train, test, space, options.seed)
 
 
 def make_finish_epoch(

@@ -74,7 +74,7 @@ def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     model = dcgan_setup.build_model(run.options, steps_per_epoch=1)
     chosen = checkpoint or "best"
     state = load_checkpoint(chosen, run.workdir, create_dcgan_state(model, jax.random.key(0)))
-    real = dcgan_evaluation.load_reference(run.options, dataset)
+    real = dcgan_evaluation.load_reference(run.options, dataset, cache_dir)
     with held_run_folder(run.workdir):
         evaluation = dcgan_evaluation.evaluate_run(
             run.options, model, state, dataset, real, run.workdir, chosen

@@ -3,15 +3,22 @@
 Distances of two runs may be compared only where their spaces have the same fingerprint.
 """
 
+import contextlib
 import hashlib
+import io
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.chunks import in_chunks
+from brainsynth_jax.files import write_atomically
 from brainsynth_jax.models.encoder import Encoder
 from brainsynth_jax.models.resize import area_average
 from brainsynth_jax.training.encoder import INVARIANCES, Params, train_encoder
@@ -43,7 +50,11 @@ class FeatureSpace(NamedTuple):
 
 
 def encoder_space(
-    images: np.ndarray, seed: int, steps: int = 100, show_progress: bool = True
+    images: np.ndarray,
+    seed: int,
+    steps: int = 100,
+    show_progress: bool = True,
+    cache_dir: Path | None = None,
 ) -> FeatureSpace:
     """The features of an encoder that is trained here, on the spot, see `train_encoder`.
 
@@ -54,9 +65,22 @@ def encoder_space(
         seed: decides the encoder's weights.
         steps: of its training.
         show_progress: whether a person is told how far the training is.
+        cache_dir: where trained encoders are kept for the next time; None to keep none.
     """
     encoder = Encoder()
-    params = train_encoder(images, seed, steps, show_progress=show_progress)
+    recipe = (
+        f"A convolutional encoder of {len(encoder.widths)} layers, trained on these data by "
+        f"{steps} steps of contrastive learning (SimCLR, seed {seed}) to know slices again after "
+        f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel, standardised on "
+        f"{len(images)} training slices."
+    )
+    fingerprint = _fingerprint(recipe, images)
+    kept = cache_dir and Path(cache_dir) / "encoders" / f"{fingerprint}.npz"
+    params = kept and _load(kept)
+    if not params:
+        params = train_encoder(images, seed, steps, show_progress=show_progress)
+        if kept:
+            _save(kept, params)
 
     def extract_raw(images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
@@ -64,17 +88,11 @@ def encoder_space(
 
     known = extract_raw(images)
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0), _LEAST_SPREAD)
-    recipe = (
-        f"A convolutional encoder of {len(encoder.widths)} layers, trained on these data by "
-        f"{steps} steps of contrastive learning (SimCLR, seed {seed}) to know slices again after "
-        f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel, standardised on "
-        f"{len(images)} training slices."
-    )
     return FeatureSpace(
         "encoder",
         recipe,
         encoder.dimensions,
-        _fingerprint(recipe, images),
+        fingerprint,
         lambda images: (extract_raw(images) - mean) / spread,
     )
 
@@ -109,6 +127,22 @@ def pca_space(images: np.ndarray, dimensions: int = 64) -> FeatureSpace:
         _fingerprint(recipe, images),
         lambda images: (pixels(images) - mean) @ axes.T,
     )
+
+
+def _load(path: Path) -> Params | None:
+    """Parameters kept before; None where there are none that can be read."""
+    try:
+        with np.load(path) as stored:
+            return unflatten_dict(dict(stored), sep="/")
+    except (OSError, ValueError, BadZipFile):
+        return None
+
+
+def _save(path: Path, params: Params) -> None:
+    content = io.BytesIO()
+    np.savez(content, **flatten_dict(jax.device_get(params), sep="/"))
+    with contextlib.suppress(UserError):  # without room for it, it is trained again next time
+        write_atomically(path, content.getvalue())
 
 
 @jax.jit

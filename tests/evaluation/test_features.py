@@ -1,9 +1,11 @@
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from brainsynth_jax.evaluation import features
 from brainsynth_jax.evaluation.distances import frechet_distance, kernel_distance
 from brainsynth_jax.evaluation.features import encoder_space, pca_space
 
@@ -70,6 +72,18 @@ def test_fingerprint_follows_recipe_and_images(spaces):
         encoder_space(train, seed, steps=10, show_progress=False).fingerprint for seed in (0, 1)
     )
     assert same == spaces["encoder"].fingerprint != reseeded
+
+
+def test_a_trained_encoder_is_kept_for_the_next_time(tmp_path, monkeypatch):
+    train, fresh = brains(20), brains(5, seed=1)
+    make = partial(encoder_space, train, 0, 2, show_progress=False, cache_dir=tmp_path)
+    first = make().extract(fresh)
+    (kept,) = tmp_path.rglob("*.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "train_encoder", lambda *_, **__: pytest.fail("trained again"))
+        np.testing.assert_array_equal(make().extract(fresh), first)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    np.testing.assert_array_equal(make().extract(fresh), first)
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])

@@ -203,6 +203,7 @@ def test_it_learns_from_plain_pictures(run, tmp_path):
     finished = run("dcgan", *where, *TINY_DCGAN, "--epochs=1")
     assert finished.status == 0, finished.error
     assert "train: 5 slices, 5 subjects (trainA/P0.png" in finished.out
+    assert "--slices have no say" in finished.out
     evaluation = read_evaluation(workdir)
     assert (evaluation["train"]["slices"], evaluation["test"]["slices"]) == (5, 3)
     options = json.loads((workdir / "options.json").read_text())
@@ -214,7 +215,15 @@ def test_a_dry_run_tells_the_cost_and_writes_no_run(run_tiny_dcgan, tmp_path):
     assert finished.status == 0, finished.error
     for words in ("Estimate:", "s a step", "MiB", "a generator of", "train: 78 slices", "width=1"):
         assert words in finished.out
+    assert "batch norms take their statistics from 2 values" in finished.out
     assert not (tmp_path / "dry").exists()
+
+
+def test_slices_that_scans_do_not_have_are_told(run_tiny_dcgan, tmp_path):
+    finished = run_tiny_dcgan(tmp_path / "dry", "--dry_run", "--slices=30:60")
+    assert finished.status == 0, finished.error
+    assert "31 slices a subject; 3 of 3 subjects have fewer of them" in finished.out
+    assert "with 9." in finished.out
 
 
 def test_help_groups_every_flag(shown_help):
