@@ -108,9 +108,10 @@ def save_sample_grid(
         (len(line) for title in row_titles or () for line in title.split("\n")), default=0
     )
     left = longest * 2 * _FONT_PIXELS // 3 + _FONT_PIXELS if row_titles else 0
-    height, width = _TITLE_PIXELS + mosaic.shape[0], left + mosaic.shape[1]
+    top = _TITLE_PIXELS if any(column_titles) else 0
+    height, width = top + mosaic.shape[0], left + mosaic.shape[1]
     page = np.full((height, width), _DARK, np.uint8)
-    page[_TITLE_PIXELS:, left:] = mosaic
+    page[top:, left:] = mosaic
 
     # `figimage` doesn't resample. Dividing by a power of two is exact, so no pixel is rounded away.
     figure = _new_figure(width / _DPI, height / _DPI)
@@ -119,9 +120,9 @@ def save_sample_grid(
     tile_height, tile_width = tiles.shape[2:]
     for column, title in enumerate(column_titles):
         x = left + _GAP_PIXELS + column * (tile_width + _GAP_PIXELS) + tile_width / 2
-        figure.text(x / width, 1 - _TITLE_PIXELS / 2 / height, title, **style)
+        figure.text(x / width, 1 - top / 2 / height, title, **style)
     for row, title in enumerate(row_titles or ()):
-        y = _TITLE_PIXELS + _GAP_PIXELS + row * (tile_height + _GAP_PIXELS) + tile_height / 2
+        y = top + _GAP_PIXELS + row * (tile_height + _GAP_PIXELS) + tile_height / 2
         figure.text(left / 2 / width, 1 - y / height, title, **style)
     _save(path, figure)
 

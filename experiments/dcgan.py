@@ -47,13 +47,7 @@ from training_run import train_run
 
 from brainsynth_jax.evaluation.collapse import find_collapse
 from brainsynth_jax.models.blocks import UPSAMPLINGS
-from brainsynth_jax.models.dcgan import (
-    ACTIVATIONS,
-    LAST_ACTIVATIONS,
-    LAST_LAYERS,
-    NORMS,
-    OUTPUTS,
-)
+from brainsynth_jax.models.dcgan import ACTIVATIONS, LAST_ACTIVATIONS, NORMS, OUTPUTS
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.augmentation import AUGMENTATIONS
 from brainsynth_jax.training.dcgan import LATENTS, LOSSES, create_dcgan_state, make_train_step
@@ -167,9 +161,8 @@ generator.number("dropout", 0.5, "Share of values dropped after each hidden laye
 generator.choice(
     "last_layer",
     "conv",
-    LAST_LAYERS,
-    "After the last up-sampling: none; a 3x3 convolution of the slice's own channels, as in the "
-    "paper; or of --width / 2 channels.",
+    ("conv", "none"),
+    "A 3x3 convolution after the last up-sampling, as in the paper, or none.",
 )
 
 discriminator = FlagGroup("Discriminator")

@@ -206,8 +206,8 @@ def describe_collapse(collapse: Collapse, workdir: Path, ends: bool) -> str:
     return (
         f"The run has gone bad by epoch {collapse.epoch} (step {collapse.step}): "
         f"{collapse.reason}. Its best weights are kept, and evaluation and generate.py take them. "
-        f"{way_on} A new run may hold longer with --augment=shift,intensity, a lower "
-        "--learning_rate or another --loss."
+        f"{way_on} A new run may hold longer with --discriminator_norm=layer, "
+        "--augment=flip,intensity, a lower --learning_rate or another --loss."
     )
 
 

@@ -125,7 +125,7 @@ def build_model(options: SimpleNamespace, steps_per_epoch: int) -> Dcgan:
             output=options.output,
             upsample=options.upsample,
             dropout_rate=options.dropout,
-            last_layer=options.last_layer,
+            last_layer=options.last_layer == "conv",
             dtype=dtype,
         ),
         discriminator=DcganDiscriminator(

@@ -29,10 +29,6 @@ LAST_ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": jnp.tanh} | ACTIVATIONS
 # A sigmoid's 0 to 1 is stretched to the images' -1 to 1.
 OUTPUTS = {"tanh": jnp.tanh, "sigmoid": lambda x: 2 * nn.sigmoid(x) - 1}
 NORMS = ("batch", "layer", "none")
-# What follows the generator's last doubling: nothing, so that it draws the image itself; or a 3x3
-# convolution, the doubling then having batch norm, activation and dropout as the others have, and
-# as many channels as the image ("conv", as published) or half of those before it ("wide").
-LAST_LAYERS = ("none", "conv", "wide")
 BATCH_NORM_DECAY = 0.9
 _BATCH_NORM_EPSILON = 2e-5
 
@@ -64,7 +60,8 @@ class DcganGenerator(nn.Module):
         output: a key of `OUTPUTS`.
         upsample: one of `blocks.UPSAMPLINGS`.
         dropout_rate: after the dense layer and each doubling.
-        last_layer: one of `LAST_LAYERS`.
+        last_layer: whether a 3x3 convolution follows the last doubling, which then has batch norm,
+            activation and dropout as the others have.
         axis_name: of the device axis over which batch norm takes its statistics, None for each
             device its own.
         dtype: type of the products.
@@ -77,7 +74,7 @@ class DcganGenerator(nn.Module):
     output: str = "tanh"
     upsample: str = "deconv"
     dropout_rate: float = 0.5
-    last_layer: str = "conv"
+    last_layer: bool = True
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
@@ -113,9 +110,8 @@ class DcganGenerator(nn.Module):
             features //= 2
             x = activation(norm()(up(features, use_bias=False)(x)))
             x = dropout(x, self.dropout_rate, keys, layer)
-        if self.last_layer != "none":
-            features = self.channels if self.last_layer == "conv" else max(features // 2, 1)
-            x = activation(norm()(up(features, use_bias=False)(x)))
+        if self.last_layer:
+            x = activation(norm()(up(self.channels, use_bias=False)(x)))
             x = dropout(x, self.dropout_rate, keys, doublings)
             x = Conv(self.channels, kernel_size=3, dtype=self.dtype)(x)
         else:

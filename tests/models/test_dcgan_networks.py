@@ -9,7 +9,6 @@ from brainsynth_jax.errors import UserError
 from brainsynth_jax.models.dcgan import (
     ACTIVATIONS,
     LAST_ACTIVATIONS,
-    LAST_LAYERS,
     DcganDiscriminator,
     DcganGenerator,
     check_image_size,
@@ -117,7 +116,7 @@ def test_weights_start_from_a_normal_distribution_of_deviation_0_02():
 
 @pytest.mark.parametrize("size", [64, 128])
 @pytest.mark.parametrize("upsample", ["deconv", "resize", "pixel_shuffle"])
-@pytest.mark.parametrize("last_layer", LAST_LAYERS)
+@pytest.mark.parametrize("last_layer", [True, False])
 def test_generators_of_every_form_draw_images_in_range(size, upsample, last_layer):
     model = tiny_generator(image_size=size, upsample=upsample, last_layer=last_layer, channels=3)
     variables = init(model, LATENT)
@@ -125,9 +124,7 @@ def test_generators_of_every_form_draw_images_in_range(size, upsample, last_laye
     assert image.shape == (3, size, size, 3)
     assert float(jnp.abs(image).max()) <= 1.0
     assert float(image.std()) > 0.0
-    doubled = {"none": None, "conv": 3, "wide": model.width // 2}[last_layer]
-    last = variables["params"].get("Conv_0")
-    assert (last and last["kernel"].shape) == (doubled and (3, 3, doubled, 3))
+    assert ("Conv_0" in variables["params"]) == last_layer
 
 
 def test_a_sigmoid_output_is_stretched_to_the_images_range():
