@@ -1,7 +1,9 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from brainsynth_jax.errors import UserError
@@ -22,6 +24,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise UserError(
-            f"{path} could not be written ({error.strerror}): the run folder needs a disk that is "
-            "writable and has room; free some space or choose another folder with --workdir."
+            f"{path} could not be written ({error.strerror}). Make room there or give it the right "
+            "to be written to, or choose another folder."
         ) from error
+
+
+@contextlib.contextmanager
+def filled_folder(folder: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which becomes `folder` when all is written, and else is removed.
+
+    `folder` is new or empty. Raises OSError when the disk refuses.
+    """
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -37,6 +37,7 @@ from dcgan_setup import (
     count_steps_per_epoch,
     describe_run,
     describe_slices,
+    note_devices,
     open_batches,
     prepare_dataset,
 )
@@ -235,7 +236,8 @@ training.number("augment_strength", 1.0, "Probability of each of them.", 0.0, 1.
 training.number(
     "augment_target",
     0.0,
-    "Adapts that probability so that the mean sign of real scores is this, 0.6 say; 0: fixed.",
+    "Adapts that probability, from 0, so that the mean sign of real scores is this, 0.6 say; "
+    "0: fixed.",
     0.0,
     1.0,
 )
@@ -254,7 +256,8 @@ output.switch("stop_on_collapse", "End the run when it goes bad, and use its bes
 output.integer("log_every", 5, "Steps from one record in metrics.jsonl to the next.", 1)
 output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stays as well.", 1)
 
-# May differ between the parts of one run: they change no number of it.
+# May differ between the parts of one run: they change no number of it, but for rounding and what
+# `note_devices` says.
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
     "stop_on_collapse",
@@ -297,7 +300,10 @@ def main() -> None:
     workdir = run.workdir or claim_run_folder(Path("runs"), "dcgan")
     print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
     with held_run_folder(workdir):
-        save_options(workdir, "dcgan", vars(options), describe_slices(dataset))
+        for note in note_devices(options, run.stored, len(devices)):
+            print(f"warning: {note}")
+        data = describe_slices(dataset) | {"devices": len(devices)}
+        save_options(workdir, "dcgan", vars(options), data)
         collapse = find_collapse(read_metrics(workdir))
         if options.stop_on_collapse and collapse:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there

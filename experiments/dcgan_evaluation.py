@@ -14,20 +14,21 @@ from dataset import note_data
 
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.data.prepared import Records, SliceDataset
-from brainsynth_jax.evaluation.collapse import Collapse, find_collapse
-from brainsynth_jax.evaluation.copies import nearest_distances
+from brainsynth_jax.evaluation.collapse import Collapse, find_collapse, find_fault
+from brainsynth_jax.evaluation.copies import coarsen
 from brainsynth_jax.evaluation.dcgan import (
     RealSlices,
     Reference,
     critic_gaps,
     evaluate_samples,
+    find_nearest,
     make_judge,
     measure_reference,
     rank_by_likeness,
     watch_samples,
 )
 from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
-from brainsynth_jax.evaluation.features import encoder_space
+from brainsynth_jax.evaluation.features import make_space
 from brainsynth_jax.files import write_atomically
 from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film, save_sample_grid
 from brainsynth_jax.progress import Progress
@@ -43,12 +44,15 @@ _log = logging.getLogger("brainsynth_jax.dcgan")
 _COMPARED_SLICES = 500
 # Samples at the end of an epoch, and at the end of a run.
 _WATCHED_SAMPLES, _EVALUATED_SAMPLES = 64, 500
+# Puts the score of every bad epoch below that of every good one.
+_BAD = 1e9
 _SHEET_ROWS, _SHEET_COLUMNS = 4, 6
 _FILM_SECONDS = 12
 
 BEST_RULE = (
     "The checkpoint of the epoch whose samples were nearest to training slices by kernel distance "
-    "(KID); held-out subjects have no say in it."
+    "(KID), among the epochs that were not bad: in which samples neither copied, nor were all "
+    "alike, nor had moved away. Which epoch is nearest, held-out subjects have no say in."
 )
 
 
@@ -61,8 +65,16 @@ def load_reference(options: SimpleNamespace, dataset: SliceDataset, cache_dir: P
         )
 
     train, test = load(dataset.train_a), load(dataset.test_a)
-    space = encoder_space(train.images, options.seed, cache_dir=cache_dir)
-    return measure_reference(train, test, space, options.seed)
+    space = make_space(train.images, options.seed, cache_dir)
+    return measure_reference(train, test, space, options.seed, _load_coarse(dataset.train_a))
+
+
+def _load_coarse(records: Records) -> np.ndarray:
+    """All of them, however many: a few at a time are held at full size."""
+    starts = range(0, len(records), _COMPARED_SLICES)
+    places = np.arange(len(records))
+    parts = [records.take(places[start : start + _COMPARED_SLICES]) for start in starts]
+    return np.concatenate([coarsen(load_images(part)[0]) for part in parts])
 
 
 def make_finish_epoch(
@@ -77,12 +89,13 @@ def make_finish_epoch(
         values = watch_samples(samples, gaps, real, options.seed)
         _save_sheet(workdir / "samples" / f"epoch_{epoch:03d}.png", samples, f"epoch {epoch}")
         before = read_metrics(workdir)
-        save_curves(workdir / "curves.png", before, DCGAN_PANELS)
         now = {"step": int(state.step), "epoch": epoch} | values
+        save_curves(workdir / "curves.png", [*before, now], DCGAN_PANELS)
         collapse = find_collapse([*before, now])
         if collapse and collapse.step == now["step"]:
             _log.warning(describe_collapse(collapse, workdir, options.stop_on_collapse))
-        return EpochResult(values, -values["kid"], bool(options.stop_on_collapse and collapse))
+        score = -values["kid"] - (_BAD if find_fault(now, before) else 0.0)
+        return EpochResult(values, score, bool(options.stop_on_collapse and collapse))
 
     return finish_epoch
 
@@ -118,9 +131,10 @@ def evaluate_run(
         workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
     )
 
-    pictures = _write_final_pictures(samples, real, workdir / "samples", options.seed)
+    pictures = _write_final_pictures(samples, real, dataset, workdir / "samples", options.seed)
     film = workdir / "samples" / "film.gif"
-    save_film(film, sorted((workdir / "samples").glob("epoch_*.png")), _FILM_SECONDS)
+    sheets = (workdir / "samples").glob("epoch_*.png")
+    save_film(film, sorted(sheets, key=lambda path: int(path.stem[6:])), _FILM_SECONDS)
     save_curves(workdir / "curves.png", records, DCGAN_PANELS)
     write_dcgan_report(
         workdir / "report.html",
@@ -137,7 +151,7 @@ def evaluate_run(
 
 
 def _write_final_pictures(
-    samples: np.ndarray, real: Reference, folder: Path, seed: int
+    samples: np.ndarray, real: Reference, dataset: SliceDataset, folder: Path, seed: int
 ) -> list[tuple[str, str, Path]]:
     """(title, caption, path) of each picture of the report."""
     shown, compared = real.test or real.train, "held-out" if real.test else "training"
@@ -158,13 +172,13 @@ def _write_final_pictures(
     )
     _save_sheet(folder / "final.png", samples, "")
 
-    nearest = nearest_distances(samples, real.train.images)
+    nearest = find_nearest(samples, real.train_coarse)
     closest = np.argsort(nearest.distances, kind="stable")[:_SHEET_COLUMNS]
     save_sample_grid(
         folder / "final_closest.png",
         [
-            [samples[index][..., 0] for index in closest],
-            [real.train.images[nearest.indices[index]][..., 0] for index in closest],
+            list(samples[closest][..., 0]),
+            list(load_images(dataset.train_a.take(nearest.indices[closest]))[0][..., 0]),
         ],
         [f"{nearest.distances[index]:.3f}" for index in closest],
         ["made", "nearest\ntraining\nslice"],
@@ -225,7 +239,9 @@ def describe_evaluation(evaluation: dict) -> str:
     """The lines a reader needs first."""
     kid, alike = evaluation["kid"], evaluation["ms_ssim"]
     against = {"test": "held-out", "train": "training"}[evaluation["compared_with"]]
-    lines = [f"{evaluation['checkpoint'].capitalize()} weights, step {evaluation['step']}."]
+    chosen = evaluation["checkpoint"]
+    which = "Weights of" if chosen.isdecimal() else f"{chosen.capitalize()} weights,"
+    lines = [f"{which} step {evaluation['step']}."]
     if kid["value"] is not None:
         floor = "" if kid["floor"] is None else f"; between real subjects {kid['floor']:.3g}"
         lines.append(f"Kernel distance to {against} slices {kid['value']:.3g}{floor}.")

@@ -58,6 +58,11 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
         ),
         cache_dir,
     )
+    if len(dataset.train_a) < 2:
+        raise UserError(
+            "There is only one training slice, and one says nothing of how slices differ. Give "
+            "more --slices, more --subjects or less --min_tumor_area_pixels."
+        )
     if options.batch_size > len(dataset.train_a):
         raise UserError(
             f"--batch_size={options.batch_size}: there are only {len(dataset.train_a)} training "
@@ -95,7 +100,8 @@ def open_batches(
 
 def count_steps_per_epoch(options: SimpleNamespace, dataset: SliceDataset) -> int:
     """--steps_per_epoch, or for 0 as many as one pass through the training slices takes."""
-    return options.steps_per_epoch or len(dataset.train_a) // options.batch_size
+    seen = options.batch_size * options.critic_steps
+    return options.steps_per_epoch or max(1, len(dataset.train_a) // seen)
 
 
 def build_model(options: SimpleNamespace, steps_per_epoch: int) -> Dcgan:
@@ -109,6 +115,11 @@ def build_model(options: SimpleNamespace, steps_per_epoch: int) -> Dcgan:
         raise UserError(
             "--loss=wgan-gp: the penalty is on each image's own gradient, and batch norm makes a "
             "score depend on the whole batch. Add --discriminator_norm=layer, or none."
+        )
+    if options.augment_target and options.augment == "none":
+        raise UserError(
+            f"--augment_target={options.augment_target:g} adapts the changes that --augment names, "
+            f"and it is none. Give some of {', '.join(AUGMENTATIONS)}, or leave the target at 0."
         )
     if options.augment_target and options.loss not in SCORE_MIDPOINTS:
         raise UserError(
@@ -187,6 +198,18 @@ def describe_slices(dataset: SliceDataset) -> dict:
     spacing = dataset.train_a[0]["spacing_mm"]
     known = [float(mm) if math.isfinite(mm) else None for mm in spacing]
     return describe_data(dataset) | {"spacing_mm": known}
+
+
+def note_devices(options: SimpleNamespace, stored: dict | None, devices: int) -> list[str]:
+    """Where a run that goes on with other devices is no longer what one unbroken run would be."""
+    began = stored["data"].get("devices", devices) if stored else devices
+    if began == devices or options.batch_statistics == "all_devices":
+        return []
+    return [
+        f"the run has had {began} devices and goes on with {devices}: batch norm, which looks at "
+        "each device's part of the batch, now looks at other parts, and the numbers are not those "
+        f"of an unbroken run. Give --devices={began} where there are so many."
+    ]
 
 
 def describe_run(

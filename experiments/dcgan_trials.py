@@ -9,18 +9,19 @@ into one table: trials.png, trials.csv, trials.html.
   python experiments/dcgan_trials.py --trials=paper,sgd,lsgan --data_dir=BraTS
   python experiments/dcgan_trials.py --workdir=runs/dcgan-trials-001     # goes on, skips the done
 
-Every trial is the paper's system with one thing changed, so its runs can be repeated by
+Every trial is the paper's system with what its name says changed, so its runs can be repeated by
 `dcgan.py` with the flags that --list shows. Smaller than the paper's unless --image_size=256
---width=32 --channels=3 --epochs=100.
+--field_of_view_mm=0 --width=32 --discriminator_width=32 --channels=3 --epochs=100.
 """
 
 import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,14 +94,18 @@ TRIALS = {
     "resize": Trial("wished for: resize and convolution", {"upsample": "resize"}),
     "pixel_shuffle": Trial("wished for: sub-pixel convolution", {"upsample": "pixel_shuffle"}),
     "wgan_clip": Trial(
-        "wished for: the full Wasserstein loss, clipped", {"loss": "wgan-clip", "weight_decay": 0}
+        "wished for: the full Wasserstein loss, clipped",
+        {"loss": "wgan-clip", "critic_steps": 5, "weight_decay": 0},
+        length=1.5,
     ),
     "wgan_gp": Trial(
         "wished for: the full Wasserstein loss, penalised",
         {
-            **{"loss": "wgan-gp", "discriminator_norm": "layer", "weight_decay": 0},
-            **{"discriminator_last_activation": "leaky_relu", "discriminator_noise": 0},
+            **{"loss": "wgan-gp", "critic_steps": 5, "weight_decay": 0},
+            **{"discriminator_norm": "layer", "discriminator_noise": 0},
+            **{"discriminator_last_activation": "leaky_relu"},
         },
+        length=1.5,
     ),
     "demo": Trial(
         "the demo's recipe: resize, hinge loss, layer norm, augmentation, averaged weights",
@@ -127,6 +132,8 @@ trials.string(
 trials.integer("seed", 0, "Seed of every trial.", highest=2**32 - 1)
 
 shared = FlagGroup("What all trials share, as of dcgan.py")
+shared.choice("modality", "flair", ("flair", "t1", "t1ce", "t2"), "MR sequence to learn.")
+shared.switch("skip_bad_subjects", "Go on without subjects that cannot be used, and list them.")
 shared.integer("subjects", 15, "Subjects to train on, the first in name order; 0 for all.")
 shared.integer("test_subjects", 3, "Subjects after those to hold out for evaluation; 0 for none.")
 shared.string("slices", "60:107", "Axial slices FIRST:LAST, both included, or all.")
@@ -143,14 +150,14 @@ _SHARED = shared.names
 def main() -> None:
     """List -> runs -> picture, table and page."""
     if FLAGS.list:
+        for name, trial in TRIALS.items():
+            print(f"{name:15} {trial.about}\n{'':15} {show_flags(trial)}")
+        common = " ".join(f"--{name}={FLAGS[name].value}" for name in (*_SHARED, "seed"))
         print(
-            "\n".join(
-                f"{name:15} {trial.about}\n{'':15} {show_flags(trial)}"
-                for name, trial in TRIALS.items()
-            )
+            f"\nEach is: python experiments/dcgan.py --preset=paper {common}\nand then its flags."
         )
         return
-    names = choose_trials(FLAGS.trials)
+    chosen = choose_trials(FLAGS.trials)
     parse_slices(FLAGS.slices)
     cache_dir = Path(FLAGS.cache_dir).expanduser()
     command_line.use_cache(cache_dir)
@@ -159,18 +166,19 @@ def main() -> None:
         if FLAGS.workdir
         else claim_run_folder(Path("runs"), "dcgan-trials")
     )
+    check_workdir(workdir)
+    rest = [part for part in sys.argv[1:] if not part.startswith("--workdir")]
+    again = shlex.join(["python", sys.argv[0], *rest, f"--workdir={workdir}"])
     with (
         held_run_folder(workdir),
-        command_line.on_interrupt(
-            f"What is done is kept. To go on:\n  {' '.join(sys.argv)} --workdir={workdir}"
-        ),
+        command_line.on_interrupt(f"What is done is kept. To go on:\n  {again}"),
     ):
         failures = {}
-        for number, name in enumerate(names, start=1):
-            print(f"\nTrial {number} of {len(names)}: {name}, {TRIALS[name].about}", flush=True)
+        for number, name in enumerate(chosen, start=1):
+            print(f"\nTrial {number} of {len(chosen)}: {name}, {TRIALS[name].about}", flush=True)
             if problem := run_trial(workdir / name, TRIALS[name]):
                 failures[name] = problem
-        write_results(workdir, names, failures, cache_dir)
+        write_results(workdir, failures, cache_dir)
     print(f"Open {workdir / 'trials.html'}")
 
 
@@ -183,6 +191,20 @@ def choose_trials(text: str) -> list[str]:
             f"{', '.join(TRIALS)} with commas between, or all."
         )
     return names
+
+
+def check_workdir(workdir: Path) -> None:
+    """Raises UserError where a folder holds other things than trials."""
+    held = (
+        {path.name for path in workdir.iterdir() if path.name != ".lock"}
+        if workdir.is_dir()
+        else set()
+    )
+    if workdir.is_file() or (held and held.isdisjoint(TRIALS)):
+        raise UserError(
+            f"--workdir={workdir} holds something else than trials. Nothing was touched; give a "
+            "new folder."
+        )
 
 
 def trial_flags(trial: Trial) -> dict[str, Any]:
@@ -202,7 +224,8 @@ def run_trial(workdir: Path, trial: Trial) -> str | None:
     """Runs a trial unless it is done; returns what went wrong, None if nothing did."""
     flags = trial_flags(trial)
     if stored := load_options(workdir):
-        check_same_options(workdir, stored["flags"], flags)
+        # Another path is taken for other data: a trial that is done is not looked into again.
+        check_same_options(workdir, stored["flags"], flags | {"data_dir": FLAGS.data_dir})
     if (workdir / "evaluation.json").exists():
         print(f"Done before, in {workdir}.")
         return None
@@ -223,14 +246,13 @@ def run_trial(workdir: Path, trial: Trial) -> str | None:
     if process.returncode > 128:
         raise KeyboardInterrupt
     print(problem, file=sys.stderr)
-    return problem.strip().removeprefix("error: ").splitlines()[-1]
+    lines = problem.strip().removeprefix("error: ").splitlines()
+    return lines[-1] if lines else f"it was ended by signal {-process.returncode}"
 
 
-def write_results(
-    workdir: Path, names: Sequence[str], failures: Mapping[str, str], cache_dir: Path
-) -> None:
-    """Writes trials.png, trials.csv and trials.html, and prints the table."""
-    done = [name for name in names if name not in failures]
+def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -> None:
+    """Writes trials.png, trials.csv and trials.html of all that are done, and prints the table."""
+    done = [name for name in TRIALS if (workdir / name / "evaluation.json").exists()]
     if not done:
         raise UserError(f"No trial came to its end: {'; '.join(failures.values())}")
     evaluations = {

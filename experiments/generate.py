@@ -22,7 +22,7 @@ from finished_run import load_checkpoint, load_run
 from brainsynth_jax.data.nifti import save_slices
 from brainsynth_jax.data.pictures import save_picture
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import filled_folder, write_atomically
 from brainsynth_jax.plots import save_sample_grid
 from brainsynth_jax.progress import Progress, duration
 from brainsynth_jax.training.dcgan import create_dcgan_state
@@ -81,8 +81,6 @@ def main() -> None:
         images = sampler.draw(weights, FLAGS.seed, FLAGS.count, FLAGS.first, progress.advance)
     seconds = time.monotonic() - started
 
-    write_slices(folder, images, run.stored["data"]["spacing_mm"])
-    write_sheet(folder / "contact_sheet.png", images[:_SHEET_SLICES])
     about = {
         "run": str(run.workdir.absolute()),
         "checkpoint": FLAGS.checkpoint,
@@ -95,7 +93,11 @@ def main() -> None:
         "format": FLAGS.format,
         "use": "Synthetic images. Research use only; not for diagnosis.",
     }
-    write_atomically(folder / "generated.json", (json.dumps(about, indent=2) + "\n").encode())
+    with filled_folder(folder) as unfinished:
+        write_slices(unfinished, images, run.stored["data"]["spacing_mm"])
+        write_sheet(unfinished / "contact_sheet.png", images[:_SHEET_SLICES])
+        described = (json.dumps(about, indent=2) + "\n").encode()
+        write_atomically(unfinished / "generated.json", described)
     print(
         f"{FLAGS.count} slices of step {state.step} in {duration(seconds)} "
         f"({60 * FLAGS.count / seconds:,.0f} a minute, files not counted). Look at "
@@ -118,11 +120,10 @@ def write_slices(folder: Path, images: np.ndarray, spacing_mm: list[float | None
         for number, image in enumerate(images[..., 0], start=FLAGS.first):
             save_picture(folder / f"slice_{number:06d}.png", image)
     elif FLAGS.format == "npz":
-        path = folder / "slices.npz"
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, images=images[..., 0], seed=FLAGS.seed, first=FLAGS.first)
+        np.savez_compressed(
+            folder / "slices.npz", images=images[..., 0], seed=FLAGS.seed, first=FLAGS.first
+        )
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         save_slices(folder / "slices.nii.gz", images[..., 0], spacing_mm)
 
 

@@ -12,6 +12,8 @@ PATIENCE_EPOCHS = 3
 # Further from training slices than at the best epoch by this factor, and by more than held-out
 # slices are.
 _WORSE = 2.0
+# Kernel distances that differ by less say nothing: real subjects are that far apart.
+_LEAST_KID = 1.0
 # Samples more alike than real slices by so much of what is left to 1.
 _ALIKE = 0.5
 # Nearer to training slices than held-out slices are, by this factor.
@@ -50,19 +52,26 @@ def find_collapse(records: Sequence[Mapping[str, float]]) -> Collapse | None:
     watched = [record for record in records if record.get("kid") is not None]
     in_a_row = 0
     for number, record in enumerate(watched):
-        reason = _what_is_bad(record, watched[:number])
+        reason = find_fault(record, watched[:number])
         in_a_row = in_a_row + 1 if reason else 0
         if in_a_row == PATIENCE_EPOCHS:
             return Collapse(int(record["step"]), int(record["epoch"]), reason)
     return None
 
 
-def _what_is_bad(record: Mapping[str, float], before: Sequence[Mapping[str, float]]) -> str | None:
+def find_fault(record: Mapping[str, float], before: Sequence[Mapping[str, float]]) -> str | None:
+    """What is bad about one epoch, None if nothing is.
+
+    Args:
+        record: of the epoch's end.
+        before: those of the epochs before it.
+    """
+    before = [other for other in before if other.get("kid") is not None]
     ratio = record.get("nearest_ratio")
     if ratio is not None and ratio < _NEAR:
         return (
-            f"samples lie {1 / ratio:.1f} times nearer to training slices than slices of held-out "
-            "subjects do: it copies (over-training)"
+            f"samples lie at {ratio:.2f} of the distance from training slices at which slices of "
+            "held-out subjects do: it copies (over-training)"
         )
     if not before:
         return None
@@ -74,7 +83,8 @@ def _what_is_bad(record: Mapping[str, float], before: Sequence[Mapping[str, floa
             f"{record['ms_ssim_real']:.2f} between two real slices (mode collapse)"
         )
     best = min(before, key=lambda other: other["kid"])
-    if record["kid"] > _WORSE * max(best["kid"], 0.0) + record.get("kid_real", 0.0):
+    slack = max(record.get("kid_real", 0.0), _LEAST_KID)
+    if record["kid"] > _WORSE * max(best["kid"], 0.0) + slack:
         return (
             f"samples have moved away from real slices, kernel distance {record['kid']:.3g} after "
             f"{best['kid']:.3g} at step {int(best['step'])}{_why(record)}"

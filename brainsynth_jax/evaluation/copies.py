@@ -45,6 +45,11 @@ class Nearest(NamedTuple):
     indices: np.ndarray
 
 
+def coarsen(images: np.ndarray) -> np.ndarray:
+    """(N, S, S, 1) -> (N, 32, 32, 1) float32, averaged: all that `nearest_distances` looks at."""
+    return np.asarray(area_average(images, COMPARED_SIZE), np.float32)
+
+
 def nearest_distances(images: np.ndarray, references: np.ndarray) -> Nearest:
     """The nearest reference of every image, in either orientation.
 
@@ -128,4 +133,4 @@ def summarize_copies(
 
 def _coarse(images: np.ndarray) -> np.ndarray:
     """(N, S, S, 1) -> (N, 32, 32) float64."""
-    return np.asarray(area_average(images, COMPARED_SIZE), np.float64)[..., 0]
+    return coarsen(images).astype(np.float64)[..., 0]

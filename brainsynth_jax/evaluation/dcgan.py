@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from brainsynth_jax.evaluation.chunks import in_chunks
-from brainsynth_jax.evaluation.copies import nearest_distances, summarize_copies
+from brainsynth_jax.evaluation.copies import Nearest, coarsen, nearest_distances, summarize_copies
 from brainsynth_jax.evaluation.distances import (
     RealSet,
     compare_to_real,
@@ -42,7 +42,8 @@ class Reference(NamedTuple):
     """What samples are compared with, measured once a run.
 
     Attributes:
-        train: slices that are trained on.
+        train: slices that are trained on, or as many of them as are worth comparing with.
+        train_coarse: (T, 32, 32, 1) all slices that are trained on, coarse: what may be copied.
         test: slices of subjects that are not; None where none are held out.
         space: feature space, made from the training slices.
         train_set: features of `train`.
@@ -50,10 +51,11 @@ class Reference(NamedTuple):
         ms_ssim: of pairs of training slices, as `pairwise_ms_ssim` gives it.
         grid_energy: of the training slices.
         test_nearest: (M,) distances of held-out slices to their nearest training slice, or None.
-        test_kid: kernel distance of held-out to training slices, or None.
+        test_kid: kernel distance of held-out to training slices, or None; None with one slice.
     """
 
     train: RealSlices
+    train_coarse: np.ndarray
     test: RealSlices | None
     space: FeatureSpace
     train_set: RealSet
@@ -65,9 +67,23 @@ class Reference(NamedTuple):
 
 
 def measure_reference(
-    train: RealSlices, test: RealSlices | None, space: FeatureSpace, seed: int
+    train: RealSlices,
+    test: RealSlices | None,
+    space: FeatureSpace,
+    seed: int,
+    train_coarse: np.ndarray | None = None,
 ) -> Reference:
-    """Measures the real slices that samples will be compared with."""
+    """Measures the real slices that samples will be compared with.
+
+    Args:
+        train: slices that are trained on.
+        test: slices of subjects that are not; None where none are held out.
+        space: feature space, made from the training slices.
+        seed: of pairs.
+        train_coarse: all training slices by `copies.coarsen`; None where `train` has all.
+    """
+    if train_coarse is None:
+        train_coarse = coarsen(train.images)
 
     def features(slices: RealSlices) -> RealSet:
         return RealSet(space.extract(slices.images), slices.subjects)
@@ -75,14 +91,15 @@ def measure_reference(
     train_set, test_set = features(train), features(test) if test else None
     return Reference(
         train=train,
+        train_coarse=train_coarse,
         test=test,
         space=space,
         train_set=train_set,
         test_set=test_set,
         ms_ssim=pairwise_ms_ssim(train.images, _PAIRS, seed, train.subjects),
         grid_energy=grid_energy(train.images),
-        test_nearest=nearest_distances(test.images, train.images).distances if test else None,
-        test_kid=kernel_distance(train_set.features, test_set.features) if test else None,
+        test_nearest=find_nearest(test.images, train_coarse).distances if test else None,
+        test_kid=_kernel_distance(train_set.features, test_set.features) if test else None,
     )
 
 
@@ -133,7 +150,7 @@ def watch_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -
     slices, or for `ms_ssim_real` a second training subject, are left out where there are none.
     """
     features = real.space.extract(samples)
-    nearest = nearest_distances(samples, real.train.images).distances
+    nearest = np.median(find_nearest(samples, real.train_coarse).distances)
     values = {
         "kid": kernel_distance(features, real.train_set.features),
         "ms_ssim_samples": pairwise_ms_ssim(samples, _WATCHED_PAIRS, seed)["mean"],
@@ -143,13 +160,14 @@ def watch_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -
     if real.ms_ssim["mean"] is not None:
         values["ms_ssim_real"] = real.ms_ssim["mean"]
     if real.test:
+        test_nearest = np.median(real.test_nearest)
         values |= {
-            "kid_test": kernel_distance(features, real.test_set.features),
+            "kid_test": _kernel_distance(features, real.test_set.features),
             "kid_real": real.test_kid,
-            "nearest_ratio": float(np.median(nearest) / np.median(real.test_nearest)),
+            "nearest_ratio": float(nearest / test_nearest) if test_nearest else None,
             "critic_gap_test": gaps["test"],
         }
-    return values
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -> dict:
@@ -165,8 +183,9 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
         JSON-safe: `samples`, `train` and `test`, the numbers of slices and subjects;
         `compared_with` ("test", or "train" where none are held out); `feature_space`; `frechet` and
         `kid` (`distances.compare_to_real`); `ms_ssim` of `samples` and of `real` (training) pairs;
-        `grid_energy` of both and their `ratio`; `copies` (`copies.summarize_copies`, None without
-        held-out slices); `critic_gap`.
+        `grid_energy` of both and their `ratio`; `copies` (`copies.summarize_copies`, and
+        `training`, the number of slices that may be copied; None without held-out slices);
+        `critic_gap`.
     """
     features = real.space.extract(samples)
     held_out = real.test_set or real.train_set
@@ -176,7 +195,7 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
             np.concatenate([real.train_set.features, real.test_set.features]),
             [*real.train.subjects, *real.test.subjects],
         )
-    nearest = nearest_distances(samples, real.train.images).distances
+    nearest = find_nearest(samples, real.train_coarse).distances
     grid = grid_energy(samples)
     return {
         "samples": len(samples),
@@ -201,6 +220,7 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
             "ratio": grid / real.grid_energy,
         },
         "copies": summarize_copies(nearest, real.test_nearest, real.test.subjects)
+        | {"training": len(real.train_coarse)}
         if real.test
         else None,
         "critic_gap": gaps,
@@ -216,6 +236,16 @@ def rank_by_likeness(samples: np.ndarray, real: Reference, neighbours: int = 5) 
     squares = np.square(features).sum(1)[:, None] + np.square(train).sum(1) - 2 * features @ train.T
     nearest = np.sort(np.sqrt(np.maximum(squares, 0)), axis=1)[:, :neighbours]
     return np.argsort(nearest.mean(axis=1), kind="stable")
+
+
+def find_nearest(images: np.ndarray, train_coarse: np.ndarray) -> Nearest:
+    """The nearest training slice of every image (N, S, S, 1)."""
+    return nearest_distances(coarsen(images), train_coarse)
+
+
+def _kernel_distance(features: np.ndarray, other: np.ndarray) -> float | None:
+    """None where a set is a single slice, which has no distance without bias."""
+    return kernel_distance(features, other) if min(len(features), len(other)) > 1 else None
 
 
 def _count(slices: RealSlices) -> dict[str, int]:

@@ -26,6 +26,8 @@ from brainsynth_jax.training.encoder import INVARIANCES, Params, train_encoder
 # To be raised with every change of code that changes a feature.
 RECIPE_VERSION = 1
 
+# So few cannot be told apart by what all of them share.
+_LEAST_TO_CONTRAST = 16
 _PCA_SIDE = 32
 _IMAGES_A_CALL = 32
 _LEAST_SPREAD = 1e-3
@@ -38,7 +40,7 @@ class FeatureSpace(NamedTuple):
         name: one word.
         recipe: one sentence for the report.
         dimensions: D.
-        fingerprint: 12 hex digits of the recipe and of the images it was made from.
+        fingerprint: 12 hex digits of the recipe, the images it was made from and its weights.
         extract: (N, S, S, 1) float in [-1, 1], N at least 1 -> (N, D) float32.
     """
 
@@ -47,6 +49,13 @@ class FeatureSpace(NamedTuple):
     dimensions: int
     fingerprint: str
     extract: Callable[[np.ndarray], np.ndarray]
+
+
+def make_space(images: np.ndarray, seed: int, cache_dir: Path | None = None) -> FeatureSpace:
+    """The features of an encoder, or where there are fewer than 16 images to train it on, PCA."""
+    if len(images) < _LEAST_TO_CONTRAST:
+        return pca_space(images)
+    return encoder_space(images, seed, cache_dir=cache_dir)
 
 
 def encoder_space(
@@ -74,8 +83,7 @@ def encoder_space(
         f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel, standardised on "
         f"{len(images)} training slices."
     )
-    fingerprint = _fingerprint(recipe, images)
-    kept = cache_dir and Path(cache_dir) / "encoders" / f"{fingerprint}.npz"
+    kept = cache_dir and Path(cache_dir) / "encoders" / f"{_fingerprint(recipe, images)}.npz"
     params = kept and _load(kept)
     if not params:
         params = train_encoder(images, seed, steps, show_progress=show_progress)
@@ -92,7 +100,7 @@ def encoder_space(
         "encoder",
         recipe,
         encoder.dimensions,
-        fingerprint,
+        _fingerprint(recipe, images, *jax.tree.leaves(params)),  # they may round as machines do
         lambda images: (extract_raw(images) - mean) / spread,
     )
 
@@ -134,7 +142,7 @@ def _load(path: Path) -> Params | None:
     try:
         with np.load(path) as stored:
             return unflatten_dict(dict(stored), sep="/")
-    except (OSError, ValueError, BadZipFile):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
 
 
@@ -150,7 +158,8 @@ def _encode(params: Params, images: jax.Array) -> jax.Array:
     return Encoder().apply({"params": params}, images)
 
 
-def _fingerprint(recipe: str, images: np.ndarray) -> str:
-    described = f"{RECIPE_VERSION} {recipe} {images.shape}".encode()
-    contents = np.ascontiguousarray(images, np.float32).tobytes()
-    return hashlib.sha256(described + contents).hexdigest()[:12]
+def _fingerprint(recipe: str, *arrays: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{RECIPE_VERSION} {recipe} {arrays[0].shape}".encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+    return digest.hexdigest()[:12]

@@ -102,10 +102,11 @@ def train(
                 logs.write(step, epoch, values | {"seconds_per_step": seconds})
                 note = " ".join(f"{name} {values[name]:.3f}" for name in plan.shown)
                 if ends_epoch:
+                    _check_weights(step, state, checkpoints)
                     result = finish_epoch(state, epoch)
                     if result.values:
                         logs.write(step, epoch, result.values)
-                    _save(step, state, checkpoints, result.score)
+                    checkpoints.save(step, state, result.score)
                     ended = result.ends
                 clock, clock_step = time.perf_counter(), step
             progress.advance(1, note)
@@ -113,16 +114,16 @@ def train(
     if unchecked:
         _checked(unchecked, checkpoints)
     if step not in checkpoints.steps:
-        _save(step, state, checkpoints)
+        _check_weights(step, state, checkpoints)
+        checkpoints.save(step, state)
     checkpoints.wait()
     return state
 
 
-def _save(step: int, state: Any, checkpoints: Checkpoints, score: float | None = None) -> None:
-    """Saves a state that has no value that is not finite: metrics are older than the weights."""
+def _check_weights(step: int, state: Any, checkpoints: Checkpoints) -> None:
+    """Raises UserError where a value of the state is not finite: metrics are older than it."""
     if not _all_finite(state):
         raise _not_finite(step, "a weight", "not finite", checkpoints)
-    checkpoints.save(step, state, score)
 
 
 @jax.jit

@@ -18,6 +18,12 @@ _IMAGES_A_CALL = 32
 Weights = tuple[Params, Statistics]
 
 
+def _pool(layer: dict[str, Array]) -> dict[str, Array]:
+    """Mean and variance over equal batches together, from those of each, (batches, channels)."""
+    mean = layer["mean"].mean(axis=0)
+    return {"mean": mean, "var": (layer["var"] + (layer["mean"] - mean) ** 2).mean(axis=0)}
+
+
 class Sampler:
     """Draws slices: image k of a seed is the same whatever is drawn with it and wherever.
 
@@ -84,16 +90,20 @@ class Sampler:
         """Batch-norm statistics of the weights that are sampled, in the way they are sampled.
 
         The stored ones belong to weights of earlier steps, not averaged, under dropout. These are
-        means over batches of fixed latents ("precise" statistics, Wu and Johnson, 2021, arXiv
-        2105.07576, section 3.2).
+        those of all images of several batches of fixed latents together ("precise" statistics, Wu
+        and Johnson, 2021, arXiv 2105.07576, section 3).
         """
         batches = jax.random.split(jax.random.key(0), _CALIBRATION_BATCHES)
-        total = None
-        for key in batches:
-            keys = jax.random.split(key, _CALIBRATION_IMAGES)
-            measured = self._measure(state.best_generator, state.generator_statistics, keys)
-            total = measured if total is None else jax.tree.map(jnp.add, total, measured)
-        return jax.tree.map(lambda x: x / _CALIBRATION_BATCHES, total)
+        measured = [
+            self._measure(
+                state.best_generator,
+                state.generator_statistics,
+                jax.random.split(key, _CALIBRATION_IMAGES),
+            )
+            for key in batches
+        ]
+        layers = jax.tree.map(lambda *batches: jnp.stack(batches), *measured)
+        return jax.tree.map(_pool, layers, is_leaf=lambda layer: "mean" in layer)
 
     def _measure_batch(self, params: Params, like: Statistics, keys: Array) -> Statistics:
         """One batch's own statistics: from 0, a moving average moves by a known part of them."""

@@ -40,7 +40,7 @@ def test_a_run_that_gets_better_has_not_collapsed():
     ("bad", "words"),
     [
         ({"ms_ssim_samples": 0.8}, "alike, MS-SSIM 0.80 .* 0.45 .*mode collapse"),
-        ({"nearest_ratio": 0.25}, "4.0 times nearer .* copies"),
+        ({"nearest_ratio": 0.25}, "at 0.25 of the distance .* copies"),
         ({"kid": 5.5}, "kernel distance 5.5 after 2 at step 10"),
         ({"kid": 5.5, "critic_gap_test": 0.3}, "by heart: .* 2.00, held-out ones by 0.30"),
     ],
@@ -62,6 +62,8 @@ def test_what_was_never_varied_has_not_become_alike():
 def test_a_distance_within_that_of_held_out_slices_is_no_collapse():
     assert find_collapse(records({}, *[{"kid": 4.9}] * 5)) is None
     assert find_collapse(records({"kid": -0.1}, *[{"kid": 0.9}] * 5)) is None
+    assert find_collapse(records({"kid": -0.1}, *[{"kid": 0.9, "kid_real": None}] * 5)) is None
+    assert find_collapse(records(*[{"nearest_ratio": 0.0}] * 3)), "nothing is divided by 0"
 
 
 def test_without_held_out_slices_the_rest_still_counts():

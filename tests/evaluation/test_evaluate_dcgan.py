@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from brainsynth_jax.evaluation.collapse import find_collapse
+from brainsynth_jax.evaluation.copies import coarsen
 from brainsynth_jax.evaluation.dcgan import (
     RealSlices,
     critic_gaps,
@@ -109,6 +110,32 @@ def test_without_held_out_slices_what_needs_them_is_left_out(fresh):
     watched = watch_samples(fresh, {"train": 1.0, "test": None}, real, seed=0)
     assert {"kid_test", "nearest_ratio", "critic_gap_test"}.isdisjoint(watched)
     assert find_collapse([{"step": 1, "epoch": 1} | watched] * 5) is None
+
+
+def test_a_copy_of_any_training_slice_is_found_not_only_of_those_compared(fresh):
+    train, test = heads(0, 60, 6), heads(1, 30, 3)
+    some = RealSlices(train.images[:20], train.subjects[:20])
+    space = pca_space(some.images, 16)
+    copies = np.repeat(train.images[20:], 2, axis=0)
+    for coarse, found in ((coarsen(train.images), True), (None, False)):
+        real = measure_reference(some, test, space, 0, coarse)
+        summary = evaluate_samples(copies, GAPS, real, 0)["copies"]
+        assert (summary["copied"], summary["training"]) == (found, 60 if found else 20)
+
+
+def test_one_held_out_slice_gives_no_distance(fresh):
+    train, test = heads(0, 60, 6), heads(1, 1, 1)
+    real = measure_reference(train, test, pca_space(train.images, 16), seed=0)
+    watched = watch_samples(fresh, GAPS, real, seed=0)
+    assert {"kid_test", "kid_real"}.isdisjoint(watched)
+    json.dumps(evaluate_samples(fresh, GAPS, real, 0), allow_nan=False)
+
+
+def test_held_out_slices_that_were_trained_on_give_no_ratio(fresh):
+    train = heads(0, 60, 6)
+    real = measure_reference(train, train, pca_space(train.images, 16), seed=0)
+    watched = watch_samples(fresh, GAPS, real, seed=0)
+    assert "nearest_ratio" not in watched
 
 
 def test_gaps_are_differences_of_mean_scores(real, fresh):

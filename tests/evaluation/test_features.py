@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from brainsynth_jax.evaluation import features
 from brainsynth_jax.evaluation.distances import frechet_distance, kernel_distance
-from brainsynth_jax.evaluation.features import encoder_space, pca_space
+from brainsynth_jax.evaluation.features import encoder_space, make_space, pca_space
 
 
 def brains(count, side=32, seed=0):
@@ -82,8 +82,13 @@ def test_a_trained_encoder_is_kept_for_the_next_time(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(features, "train_encoder", lambda *_, **__: pytest.fail("trained again"))
         np.testing.assert_array_equal(make().extract(fresh), first)
-    kept.write_bytes(kept.read_bytes()[:1000])
-    np.testing.assert_array_equal(make().extract(fresh), first)
+    for damaged in (kept.read_bytes()[:1000], b""):
+        kept.write_bytes(damaged)
+        np.testing.assert_array_equal(make().extract(fresh), first)
+
+
+def test_of_too_few_images_components_are_taken():
+    assert make_space(brains(5), seed=0).name == "pca"
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])

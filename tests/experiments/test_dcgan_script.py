@@ -159,7 +159,9 @@ def test_a_collapse_ends_the_run_at_once(run, copied):
     assert checkpoint_steps(copied)[-1] == 4
     assert "samples have moved away" in finished.out
     assert f"ends here; --workdir={copied} --nostop_on_collapse goes on" in finished.out
-    assert read_evaluation(copied)["collapse"]["step"] == 4
+    evaluation = read_evaluation(copied)
+    assert evaluation["collapse"]["step"] == 4
+    assert evaluation["step"] <= 2, "bad epochs are not the best, whatever their distance"
 
 
 def test_a_run_that_had_collapsed_is_trained_no_further(run, copied):

@@ -48,9 +48,11 @@ def test_what_is_done_is_not_done_again(run, finished_trials):
     times = {
         name: (workdir / name / "evaluation.json").stat().st_mtime for name in ("paper", "sgd")
     }
-    again = run("dcgan_trials", *flags, "--trials=paper,sgd")
+    again = run("dcgan_trials", *flags, "--trials=sgd")
     assert again.status == 0, again.error
-    assert again.out.count("Done before") == 2
+    assert again.out.count("Done before") == 1
+    with (workdir / "trials.csv").open() as file:
+        assert [row["trial"] for row in csv.DictReader(file)] == ["paper", "sgd"], "none is dropped"
     assert times == {name: (workdir / name / "evaluation.json").stat().st_mtime for name in times}
 
 
@@ -59,6 +61,17 @@ def test_trials_of_one_folder_share_their_options(run, finished_trials):
     other = run("dcgan_trials", *flags, "--trials=paper", "--epochs=2")
     assert other.status == 2
     assert "epochs was 1 and is now 2" in other.error
+    other = run("dcgan_trials", *flags, "--trials=paper", "--data_dir=elsewhere")
+    assert other.status == 2
+    assert "is now 'elsewhere'" in other.error
+
+
+def test_a_folder_of_other_things_is_refused(run, tmp_path):
+    (tmp_path / "trials.csv").write_text("mine")
+    refused = run("dcgan_trials", f"--workdir={tmp_path}")
+    assert refused.status == 2
+    assert "something else than trials" in refused.error
+    assert (tmp_path / "trials.csv").read_text() == "mine"
 
 
 def test_an_unknown_trial_is_told_with_the_list(run):
@@ -80,3 +93,4 @@ def test_the_list_shows_every_trial_of_the_paper_with_its_flags(run):
     ):
         assert wanted in flags, wanted
     assert "150 epochs" in finished.out
+    assert "dcgan.py --preset=paper --modality=flair" in finished.out

@@ -71,6 +71,8 @@ def test_cutout_blanks_a_square_of_half_the_side():
         assert len(rows) <= SIDE // 2 + 1
         assert len(columns) <= SIDE // 2 + 1
     assert cut.any(axis=(1, 2)).all()
+    whole = [image for image in cut if not image[[0, -1]].any() and not image[:, [0, -1]].any()]
+    assert {int(image.sum()) for image in whole} == {(SIDE // 2 + 1) ** 2}, "where no edge cuts it"
 
 
 def test_strength_is_the_share_of_images_changed():

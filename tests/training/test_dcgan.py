@@ -50,16 +50,38 @@ def run_steps(model, devices, steps, count=4):
     return jax.device_get((state, metrics))
 
 
-def latents_of_step_0(model, count):
+def keys_of_step_0(use, count):
     step_key = jax.random.fold_in(KEY, 0)
-    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7)[0])
-    return draw_latents(model, keys(jnp.arange(count)))
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7)[use])
+    return keys(jnp.arange(count))
 
 
-def test_one_step_is_gradient_descent_on_the_papers_losses():
+def latents_of_step_0(model, count):
+    return draw_latents(model, keys_of_step_0(0, count))
+
+
+# The critic's loss of real and of made scores, and the generator's of made ones.
+BY_HAND = {
+    "wasserstein": (lambda r: -r.mean(), lambda f: f.mean(), lambda f: -f.mean()),
+    "hinge": (
+        lambda r: jnp.maximum(0, 1 - r).mean(),
+        lambda f: jnp.maximum(0, 1 + f).mean(),
+        lambda f: -f.mean(),
+    ),
+    "lsgan": (
+        lambda r: jnp.square(r - 1).mean(),
+        lambda f: jnp.square(f).mean(),
+        lambda f: jnp.square(f - 1).mean(),
+    ),
+}
+BY_HAND["wgan-gp"] = BY_HAND["wasserstein"]
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_one_step_is_gradient_descent_on_the_losses(name):
     """Both networks move down their own loss, each against the other as it was before."""
-    rate = 0.5
-    model = small_model(optimizer=optax.sgd(rate))
+    rate, (on_real, on_made, wanted) = 0.5, BY_HAND[name]
+    model = small_model(optimizer=optax.sgd(rate), loss=name)
     state = create_dcgan_state(model, jax.random.key(0))
     batch = random_batch(0, 3)
     after, metrics = jax.jit(make_train_step(model))(state, batch, KEY)
@@ -75,19 +97,28 @@ def test_one_step_is_gradient_descent_on_the_papers_losses():
         return model.discriminator.apply({"params": params}, image)
 
     def critic_loss(params):
-        return score(params, fake(state.generator)).mean() - score(params, real).mean()
+        made = fake(state.generator)
+        return on_real(score(params, real)) + on_made(score(params, made)) + penalty(params, made)
+
+    def penalty(params, made):
+        """Somewhere between a real and a made image, the critic's slope is to be 1."""
+        if name != "wgan-gp":
+            return 0.0
+        share = jax.vmap(jax.random.uniform)(keys_of_step_0(6, 3))[:, None, None, None]
+        slopes = jax.grad(lambda x: score(params, x).sum())(share * real + (1 - share) * made)
+        return 10 * jnp.square(jnp.sqrt(jnp.square(slopes).sum((1, 2, 3))) - 1).mean()
 
     def generator_loss(params):
-        return -score(state.discriminator, fake(params)).mean()
+        return wanted(score(state.discriminator, fake(params)))
 
-    for name, loss in (("discriminator", critic_loss), ("generator", generator_loss)):
-        value, gradients = jax.jit(jax.value_and_grad(loss))(getattr(state, name))
-        assert metrics["Dis" if name == "discriminator" else "Gen"] == pytest.approx(
-            float(value), abs=1e-6
+    for network, loss in (("discriminator", critic_loss), ("generator", generator_loss)):
+        value, gradients = jax.jit(jax.value_and_grad(loss))(getattr(state, network))
+        assert metrics["Dis" if network == "discriminator" else "Gen"] == pytest.approx(
+            float(value), rel=1e-5, abs=1e-6
         )
-        expected = jax.tree.map(lambda p, g: p - rate * g, getattr(state, name), gradients)
+        expected = jax.tree.map(lambda p, g: p - rate * g, getattr(state, network), gradients)
         for (path, ours), theirs in zip(
-            jax.tree_util.tree_leaves_with_path(getattr(after, name)),
+            jax.tree_util.tree_leaves_with_path(getattr(after, network)),
             jax.tree.leaves(expected),
             strict=True,
         ):

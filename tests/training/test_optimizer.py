@@ -4,7 +4,12 @@ import optax
 import pytest
 
 from brainsynth_jax.training.average import update_average
-from brainsynth_jax.training.optimizer import make_adam, make_schedule
+from brainsynth_jax.training.optimizer import (
+    add_weight_decay,
+    make_adam,
+    make_schedule,
+    make_sgd,
+)
 
 
 def test_the_rate_is_constant_by_default():
@@ -29,6 +34,23 @@ def test_adam_by_hand():
         update, moments = adam.update(jnp.float32(gradient), moments, param)
         param = optax.apply_updates(param, update)
     assert float(param) == pytest.approx(expected, rel=1e-5)
+
+
+def test_weight_decay_is_added_to_the_gradient_before_adam_scales_it():
+    """Adam's first update is the rate times the sign of what it is given: 0.3, or 0.3 - 0.5."""
+    param, gradient = jnp.float32(-1.0), jnp.float32(0.3)
+    for rate, expected in ((0.0, -0.1), (0.5, 0.1)):
+        adam = add_weight_decay(make_adam(make_schedule(0.1, 10)), rate)
+        update, _ = adam.update(gradient, adam.init(param), param)
+        assert float(update) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sgd_moves_by_the_rate_times_the_gradient_without_momentum():
+    sgd = add_weight_decay(make_sgd(make_schedule(0.1, 10)), 0.5)
+    moments = sgd.init(jnp.float32(2.0))
+    for _ in range(2):
+        update, moments = sgd.update(jnp.float32(0.3), moments, jnp.float32(2.0))
+        assert float(update) == pytest.approx(-0.1 * (0.3 + 0.5 * 2.0))
 
 
 def test_the_average_starts_fast_and_ends_at_its_decay():
