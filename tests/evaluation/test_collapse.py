@@ -62,7 +62,7 @@ def test_what_was_never_varied_has_not_become_alike():
 def test_a_distance_within_that_of_held_out_slices_is_no_collapse():
     assert find_collapse(records({}, *[{"kid": 4.9}] * 5)) is None
     assert find_collapse(records({"kid": -0.1}, *[{"kid": 0.9}] * 5)) is None
-    assert find_collapse(records({"kid": -0.1}, *[{"kid": 0.9, "kid_real": None}] * 5)) is None
+    assert find_collapse(records({"kid": -0.1}, *[{"kid": 0.9, "kid_real": 0.0}] * 5)) is None
     assert find_collapse(records(*[{"nearest_ratio": 0.0}] * 3)), "nothing is divided by 0"
 
 
