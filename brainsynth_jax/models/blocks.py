@@ -66,6 +66,18 @@ def _conv_to_few_channels(x: Array, kernel: Array) -> Array:
     return sum(rows[:, :, j : j + w, j] for j in range(kw))
 
 
+def _conv_by_planes(x: Array, kernel: Array) -> Array:
+    """Adds shifted channels, each times one weight."""
+    kh, kw, channels, features = kernel.shape
+    h, w = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    taps = [(i, j, c) for i in range(kh) for j in range(kw) for c in range(channels)]
+    planes = [
+        sum(x[:, i : i + h, j : j + w, c] * kernel[i, j, c, f] for i, j, c in taps)
+        for f in range(features)
+    ]
+    return jnp.stack(planes, axis=-1)
+
+
 def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
     """Convolution (cross-correlation) without padding, by the form that is fast for its shape.
 
@@ -85,6 +97,8 @@ def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
         blocks = blocks.transpose(0, 2, 1, 3, 4, 5)
         blocks = blocks.reshape(*blocks.shape[:2], 4 * channels, features)
         return _conv_by_windows(space_to_depth(x), blocks)
+    if stride == 1 and max(channels, features) <= _FEW_CHANNELS:
+        return _conv_by_planes(x, kernel)
     if stride == 1 and features <= _FEW_CHANNELS:
         return _conv_to_few_channels(x, kernel)
     if stride == 1 and few_pixels:
