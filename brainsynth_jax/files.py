@@ -1,10 +1,14 @@
 """Files and folders that are either whole or not there."""
 
 import contextlib
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
 
 from brainsynth_jax.errors import UserError
 
@@ -27,6 +31,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path} could not be written ({error.strerror}). Make room there or give it the right "
             "to be written to, or choose another folder."
         ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays as one .npz. Raises UserError when the disk refuses."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(path, content.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """What `write_arrays` wrote; None where it is missing or damaged."""
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return None
 
 
 @contextlib.contextmanager

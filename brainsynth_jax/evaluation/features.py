@@ -5,12 +5,10 @@ Distances of two runs may be compared only where their spaces have the same fing
 
 import contextlib
 import hashlib
-import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -18,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.chunks import in_chunks
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import read_arrays, write_arrays
 from brainsynth_jax.models.encoder import Encoder
 from brainsynth_jax.models.resize import area_average
 from brainsynth_jax.training.encoder import INVARIANCES, Params, train_encoder
@@ -84,11 +82,14 @@ def encoder_space(
         f"{len(images)} training slices."
     )
     kept = cache_dir and Path(cache_dir) / "encoders" / f"{_fingerprint(recipe, images)}.npz"
-    params = kept and _load(kept)
-    if not params:
+    stored = kept and read_arrays(kept)
+    if stored:
+        params = unflatten_dict(stored, sep="/")
+    else:
         params = train_encoder(images, seed, steps, show_progress=show_progress)
         if kept:
-            _save(kept, params)
+            with contextlib.suppress(UserError):  # without room it is trained again next time
+                write_arrays(kept, flatten_dict(jax.device_get(params), sep="/"))
 
     def extract_raw(images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
@@ -135,22 +136,6 @@ def pca_space(images: np.ndarray, dimensions: int = 64) -> FeatureSpace:
         _fingerprint(recipe, images),
         lambda images: (pixels(images) - mean) @ axes.T,
     )
-
-
-def _load(path: Path) -> Params | None:
-    """Parameters kept before; None where there are none that can be read."""
-    try:
-        with np.load(path) as stored:
-            return unflatten_dict(dict(stored), sep="/")
-    except (OSError, ValueError, EOFError, BadZipFile):
-        return None
-
-
-def _save(path: Path, params: Params) -> None:
-    content = io.BytesIO()
-    np.savez(content, **flatten_dict(jax.device_get(params), sep="/"))
-    with contextlib.suppress(UserError):  # without room for it, it is trained again next time
-        write_atomically(path, content.getvalue())
 
 
 @jax.jit
