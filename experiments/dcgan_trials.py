@@ -6,11 +6,12 @@ into one table: trials.png, trials.csv, trials.html.
 
   python experiments/dcgan_trials.py --list
   python experiments/dcgan_trials.py                           # all, on the phantom, at demo size
-  python experiments/dcgan_trials.py --trials=paper,sgd,lsgan --data_dir=BraTS
+  python experiments/dcgan_trials.py --trials=base,sgd,lsgan --data_dir=BraTS
   python experiments/dcgan_trials.py --workdir=runs/dcgan-trials-001     # goes on, skips the done
 
-Every trial is the paper's system with what its name says changed, so its runs can be repeated by
-`dcgan.py` with the flags that --list shows. Smaller than the paper's unless --image_size=256
+Every trial is a preset of `dcgan.py` with what its name says changed; --list shows the flags. The
+demo's recipe is changed towards the paper's, one thing at a time, for so little training shows
+nothing of the paper's own: that needs --preset=paper at its size, --image_size=256
 --field_of_view_mm=0 --width=32 --discriminator_width=32 --channels=3 --epochs=100.
 """
 
@@ -57,42 +58,79 @@ class Trial(NamedTuple):
         about: what is changed, and where the paper shows or says it.
         flags: of `dcgan.py`, other than those all trials share.
         length: times --epochs.
+        of: the presets of which it changes something.
     """
 
     about: str
     flags: Mapping[str, Any]
     length: float = 1.0
+    of: tuple[str, ...] = ("demo", "paper")
 
 
-TRIALS = {
-    "paper": Trial("Tables I and II, the final experiments (figures 1, 2)", {}),
+_DEMO, _PAPER = ("demo",), ("paper",)
+_TRIALS = {
+    "base": Trial("the preset, which every other trial changes", {}),
+    "paper": Trial(
+        "all as Tables I and II and the final experiments (figures 1, 2)",
+        {"preset": "paper"},
+        length=0.5,  # its batch is half the demo's
+        of=_DEMO,
+    ),
     "initial": Trial(
         "the initial experiments (figure 2)", {"dropout": 0, "latent_size": 100, "batch_size": 64}
     ),
     "generator_relu": Trial("ReLU in the generator (figure 3)", {"activation": "relu"}),
-    "no_dropout": Trial("no dropout (figure 4)", {"dropout": 0}),
+    "dropout": Trial("the paper's dropout (figure 4)", {"dropout": 0.5}, of=_DEMO),
+    "no_dropout": Trial("no dropout (figure 4)", {"dropout": 0}, of=_PAPER),
     "sgd": Trial("SGD for both networks (figure 5)", {"optimizer": "sgd"}),
     "lsgan": Trial("mean squared error as the loss (figure 6)", {"loss": "lsgan"}),
-    "batch_16": Trial("batch of 16 (section III)", {"batch_size": 16}),
+    "batch_8": Trial("the paper's batch of 8", {"batch_size": 8}, length=0.5, of=_DEMO),
+    "batch_16": Trial("batch of 16 (section III)", {"batch_size": 16}, of=_PAPER),
     "batch_64": Trial("batch of 64 (section III)", {"batch_size": 64}),
     "latent_100": Trial("100 latent units (section III)", {"latent_size": 100}),
     "latent_256": Trial("256 latent units (section III)", {"latent_size": 256}),
+    "critic_relu": Trial(
+        "the paper's ReLU in the discriminator", {"discriminator_activation": "relu"}, of=_DEMO
+    ),
     "critic_leaky": Trial(
-        "leaky ReLU in the discriminator (section III)", {"discriminator_activation": "leaky_relu"}
+        "leaky ReLU in the discriminator (section III)",
+        {"discriminator_activation": "leaky_relu"},
+        of=_PAPER,
     ),
     "critic_elu": Trial(
         "ELU in the discriminator (section III)", {"discriminator_activation": "elu"}
     ),
+    "critic_sigmoid": Trial(
+        "the paper's sigmoid after its ninth convolution",
+        {"discriminator_last_activation": "sigmoid"},
+        of=_DEMO,
+    ),
     "critic_tanh": Trial(
         "tanh after its ninth convolution (section III)", {"discriminator_last_activation": "tanh"}
     ),
+    "critic_batch_norm": Trial(
+        "the paper's batch norm in the discriminator", {"discriminator_norm": "batch"}, of=_DEMO
+    ),
     "output_sigmoid": Trial("sigmoid as the output (section III)", {"output": "sigmoid"}),
-    "rate_0.001": Trial("learning rate 0.001 (section III)", {"learning_rate": 0.001}),
-    "rate_0.005": Trial("learning rate 0.005 (section III)", {"learning_rate": 0.005}),
-    "no_last_layer": Trial("without the last 3x3 layer (section III)", {"last_layer": "none"}),
+    "rate_0.001": Trial(
+        "learning rate 0.001 (section III)",
+        {"learning_rate": 0.001, "discriminator_learning_rate": 0.001},
+    ),
+    "rate_0.005": Trial(
+        "learning rate 0.005 (section III)",
+        {"learning_rate": 0.005, "discriminator_learning_rate": 0.005},
+    ),
+    "last_layer": Trial("the paper's last 3x3 layer", {"last_layer": "conv"}, of=_DEMO),
+    "no_last_layer": Trial(
+        "without the last 3x3 layer (section III)", {"last_layer": "none"}, of=_PAPER
+    ),
     "longer": Trial("half as long again, as 150 epochs by 100 (section III)", {}, length=1.5),
-    "resize": Trial("wished for: resize and convolution", {"upsample": "resize"}),
+    "deconv": Trial("the paper's transposed convolutions", {"upsample": "deconv"}, of=_DEMO),
+    "resize": Trial("wished for: resize and convolution", {"upsample": "resize"}, of=_PAPER),
     "pixel_shuffle": Trial("wished for: sub-pixel convolution", {"upsample": "pixel_shuffle"}),
+    "wasserstein": Trial(
+        "the paper's incomplete Wasserstein loss", {"loss": "wasserstein"}, of=_DEMO
+    ),
     "wgan_clip": Trial(
         "wished for: the full Wasserstein loss, clipped",
         {"loss": "wgan-clip", "critic_steps": 5, "weight_decay": 0},
@@ -109,8 +147,9 @@ TRIALS = {
     ),
     "demo": Trial(
         "the demo's recipe: resize, hinge loss, layer norm, augmentation, averaged weights",
-        {"preset": "demo", "steps_per_epoch": 0},
+        {"preset": "demo"},
         length=2.0,  # its batch is twice the paper's
+        of=_PAPER,
     ),
 }
 
@@ -132,6 +171,7 @@ trials.string(
 trials.integer("seed", 0, "Seed of every trial.", highest=2**32 - 1)
 
 shared = FlagGroup("What all trials share, as of dcgan.py")
+shared.choice("preset", "demo", ("demo", "paper"), "What the trials change.")
 shared.choice("modality", "flair", ("flair", "t1", "t1ce", "t2"), "MR sequence to learn.")
 shared.switch("skip_bad_subjects", "Go on without subjects that cannot be used, and list them.")
 shared.integer("subjects", 15, "Subjects to train on, the first in name order; 0 for all.")
@@ -142,7 +182,7 @@ shared.number("field_of_view_mm", 192.0, "Side of the square a slice shows; 0 fo
 shared.integer("channels", 1, "Equal channels of a slice, as the paper has 3.", 1, 4)
 shared.integer("width", 16, "Channels at half the slice's size; the paper has 32.", 1)
 shared.integer("discriminator_width", 8, "Channels of its first layer; the paper has 32.", 1)
-shared.integer("epochs", 8, "Epochs of a trial.", 1)
+shared.integer("epochs", 12, "Passes through the slices of a trial.", 1)
 
 _SHARED = shared.names
 
@@ -150,12 +190,10 @@ _SHARED = shared.names
 def main() -> None:
     """List -> runs -> picture, table and page."""
     if FLAGS.list:
-        for name, trial in TRIALS.items():
-            print(f"{name:15} {trial.about}\n{'':15} {show_flags(trial)}")
-        common = " ".join(f"--{name}={FLAGS[name].value}" for name in (*_SHARED, "seed"))
-        print(
-            f"\nEach is: python experiments/dcgan.py --preset=paper {common}\nand then its flags."
-        )
+        for name, trial in list_trials().items():
+            print(f"{name:18} {trial.about}\n{'':18} {show_flags(trial)}")
+        common = " ".join(f"--{name}={value}" for name, value in shared_flags().items())
+        print(f"\nEach is: python experiments/dcgan.py {common}\nand then its flags.")
         return
     chosen = choose_trials(FLAGS.trials)
     parse_slices(FLAGS.slices)
@@ -175,8 +213,9 @@ def main() -> None:
     ):
         failures = {}
         for number, name in enumerate(chosen, start=1):
-            print(f"\nTrial {number} of {len(chosen)}: {name}, {TRIALS[name].about}", flush=True)
-            if problem := run_trial(workdir / name, TRIALS[name]):
+            trial = _TRIALS[name]
+            print(f"\nTrial {number} of {len(chosen)}: {name}, {trial.about}", flush=True)
+            if problem := run_trial(workdir / name, trial):
                 failures[name] = problem
         write_results(workdir, failures, cache_dir)
     print(f"Open {workdir / 'trials.html'}")
@@ -184,13 +223,19 @@ def main() -> None:
 
 def choose_trials(text: str) -> list[str]:
     """ "paper,sgd" -> ["paper", "sgd"]; "all" -> all."""
-    names = list(TRIALS) if text == "all" else text.split(",")
-    if unknown := [name for name in names if name not in TRIALS]:
+    known = list_trials()
+    names = list(known) if text == "all" else text.split(",")
+    if unknown := [name for name in names if name not in known]:
         raise UserError(
-            f"--trials={text}: {', '.join(map(repr, unknown))} is not in the list. Give some of "
-            f"{', '.join(TRIALS)} with commas between, or all."
+            f"--trials={text}: {', '.join(map(repr, unknown))} is not in the list of "
+            f"--preset={FLAGS.preset}. Give some of {', '.join(known)} with commas between, or all."
         )
     return names
+
+
+def list_trials() -> dict[str, Trial]:
+    """Those that change something of --preset."""
+    return {name: trial for name, trial in _TRIALS.items() if FLAGS.preset in trial.of}
 
 
 def check_workdir(workdir: Path) -> None:
@@ -200,7 +245,7 @@ def check_workdir(workdir: Path) -> None:
         if workdir.is_dir()
         else set()
     )
-    if workdir.is_file() or (held and held.isdisjoint(TRIALS)):
+    if workdir.is_file() or (held and held.isdisjoint(_TRIALS)):
         raise UserError(
             f"--workdir={workdir} holds something else than trials. Nothing was touched; give a "
             "new folder."
@@ -209,13 +254,16 @@ def check_workdir(workdir: Path) -> None:
 
 def trial_flags(trial: Trial) -> dict[str, Any]:
     """Every flag that a trial's run is begun with."""
-    flags = {name: FLAGS[name].value for name in (*_SHARED, "seed")}
-    flags["epochs"] = round(FLAGS.epochs * trial.length)
-    return {"preset": "paper", **flags, **trial.flags}
+    return shared_flags() | {"epochs": round(FLAGS.epochs * trial.length)} | dict(trial.flags)
+
+
+def shared_flags() -> dict[str, Any]:
+    """What all trials are begun with, but for what each changes."""
+    return {name: FLAGS[name].value for name in (*_SHARED, "seed")} | {"steps_per_epoch": 0}
 
 
 def show_flags(trial: Trial) -> str:
-    """The flags by which `dcgan.py` differs from its --preset=paper in this trial."""
+    """The flags that a trial has after those that all share."""
     epochs = {"epochs": round(FLAGS.epochs * trial.length)} if trial.length != 1 else {}
     return " ".join(f"--{name}={value}" for name, value in {**trial.flags, **epochs}.items())
 
@@ -252,7 +300,7 @@ def run_trial(workdir: Path, trial: Trial) -> str | None:
 
 def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -> None:
     """Writes trials.png, trials.csv and trials.html of all that are done, and prints the table."""
-    done = [name for name in TRIALS if (workdir / name / "evaluation.json").exists()]
+    done = [name for name in list_trials() if (workdir / name / "evaluation.json").exists()]
     if not done:
         raise UserError(f"No trial came to its end: {'; '.join(failures.values())}")
     evaluations = {
@@ -273,20 +321,20 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
     writer.writerow(["trial", *TRIAL_COLUMNS, "flags"])
     for name, row in rows.items():
         writer.writerow(
-            [name, *(row[column] for column in TRIAL_COLUMNS), show_flags(TRIALS[name])]
+            [name, *(row[column] for column in TRIAL_COLUMNS), show_flags(_TRIALS[name])]
         )
     write_atomically(workdir / "trials.csv", content.getvalue().encode())
     write_trials_report(
         workdir / "trials.html",
-        {name: (TRIALS[name].about, show_flags(TRIALS[name]), row) for name, row in rows.items()},
-        {name: getattr(FLAGS, name) for name in (*_SHARED, "seed", "data_dir")},
+        {name: (_TRIALS[name].about, show_flags(_TRIALS[name]), row) for name, row in rows.items()},
+        shared_flags() | {"data_dir": FLAGS.data_dir},
         picture,
         [f"{name} did not come to its end: {problem}" for name, problem in failures.items()],
     )
     for name, row in rows.items():
-        print(f"{name:15}" + "".join(f" {column} {row[column]}" for column in TRIAL_COLUMNS))
+        print(f"{name:18}" + "".join(f" {column} {row[column]}" for column in TRIAL_COLUMNS))
     for name, problem in failures.items():
-        print(f"{name:15} failed: {problem}")
+        print(f"{name:18} failed: {problem}")
 
 
 def summarise(evaluation: Mapping[str, Any]) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 # 12 slices: too few for a batch of 64.
 TINY_TRIALS = (
+    "--preset=paper",
     "--subjects=2",
     "--test_subjects=1",
     "--slices=15:20",
@@ -23,7 +24,7 @@ TINY_TRIALS = (
 def finished_trials(run, phantom_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("trials") / "all"
     flags = (f"--workdir={workdir}", f"--data_dir={phantom_dir}", *TINY_TRIALS)
-    return workdir, flags, run("dcgan_trials", *flags, "--trials=paper,batch_64,sgd")
+    return workdir, flags, run("dcgan_trials", *flags, "--trials=base,batch_64,sgd")
 
 
 def test_trials_are_set_side_by_side_and_a_failed_one_is_named(finished_trials):
@@ -31,7 +32,7 @@ def test_trials_are_set_side_by_side_and_a_failed_one_is_named(finished_trials):
     assert finished.status == 0, finished.error
     with (workdir / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == ["paper", "sgd"]
+    assert [row["trial"] for row in rows] == ["base", "sgd"]
     assert rows[1]["flags"] == "--optimizer=sgd"
     assert all(float(row["ms_ssim_samples"]) > 0 for row in rows)
     page = (workdir / "trials.html").read_text()
@@ -40,28 +41,26 @@ def test_trials_are_set_side_by_side_and_a_failed_one_is_named(finished_trials):
     assert re.search(r"batch_64 +failed: .*there are only 12 training slices", finished.out)
     width, height = Image.open(workdir / "trials.png").size
     assert width > height  # eight slices beside each other, three rows
-    assert (workdir / "paper" / "report.html").exists()
+    assert (workdir / "base" / "report.html").exists()
 
 
 def test_what_is_done_is_not_done_again(run, finished_trials):
     workdir, flags, _ = finished_trials
-    times = {
-        name: (workdir / name / "evaluation.json").stat().st_mtime for name in ("paper", "sgd")
-    }
+    times = {name: (workdir / name / "evaluation.json").stat().st_mtime for name in ("base", "sgd")}
     again = run("dcgan_trials", *flags, "--trials=sgd")
     assert again.status == 0, again.error
     assert again.out.count("Done before") == 1
     with (workdir / "trials.csv").open() as file:
-        assert [row["trial"] for row in csv.DictReader(file)] == ["paper", "sgd"], "none is dropped"
+        assert [row["trial"] for row in csv.DictReader(file)] == ["base", "sgd"], "none is dropped"
     assert times == {name: (workdir / name / "evaluation.json").stat().st_mtime for name in times}
 
 
 def test_trials_of_one_folder_share_their_options(run, finished_trials):
     _, flags, _ = finished_trials
-    other = run("dcgan_trials", *flags, "--trials=paper", "--epochs=2")
+    other = run("dcgan_trials", *flags, "--trials=base", "--epochs=2")
     assert other.status == 2
     assert "epochs was 1 and is now 2" in other.error
-    other = run("dcgan_trials", *flags, "--trials=paper", "--data_dir=elsewhere")
+    other = run("dcgan_trials", *flags, "--trials=base", "--data_dir=elsewhere")
     assert other.status == 2
     assert "is now 'elsewhere'" in other.error
 
@@ -75,14 +74,14 @@ def test_a_folder_of_other_things_is_refused(run, tmp_path):
 
 
 def test_an_unknown_trial_is_told_with_the_list(run):
-    finished = run("dcgan_trials", "--trials=paper,adamw")
+    finished = run("dcgan_trials", "--trials=base,adamw")
     assert finished.status == 2
-    assert "'adamw' is not in the list" in finished.error
+    assert "'adamw' is not in the list of --preset=demo" in finished.error
     assert "rate_0.005" in finished.error
 
 
 def test_the_list_shows_every_trial_of_the_paper_with_its_flags(run):
-    finished = run("dcgan_trials", "--list")
+    finished = run("dcgan_trials", "--list", "--preset=paper")
     assert finished.status == 0
     flags = set(re.findall(r"--(\S+)", finished.out))
     for wanted in (
@@ -94,3 +93,6 @@ def test_the_list_shows_every_trial_of_the_paper_with_its_flags(run):
         assert wanted in flags, wanted
     assert "150 epochs" in finished.out
     assert "dcgan.py --preset=paper --modality=flair" in finished.out
+    demo = run("dcgan_trials", "--list").out
+    for towards in ("upsample=deconv", "loss=wasserstein", "dropout=0.5", "preset=paper"):
+        assert f"--{towards}" in demo
