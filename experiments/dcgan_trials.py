@@ -182,7 +182,7 @@ shared.number("field_of_view_mm", 192.0, "Side of the square a slice shows; 0 fo
 shared.integer("channels", 1, "Equal channels of a slice, as the paper has 3.", 1, 4)
 shared.integer("width", 16, "Channels at half the slice's size; the paper has 32.", 1)
 shared.integer("discriminator_width", 8, "Channels of its first layer; the paper has 32.", 1)
-shared.integer("epochs", 12, "Passes through the slices of a trial.", 1)
+shared.integer("epochs", 8, "Passes through the slices of a trial.", 1)
 
 _SHARED = shared.names
 
