@@ -86,7 +86,8 @@ def _default(flag: flags.Flag) -> str:
 
 
 def _range(lowest: float, highest: float | None) -> str:
-    return f"{lowest:g} or more" if highest is None else f"{lowest:g} to {highest:g}"
+    low, high = (f"{x:g}" if isinstance(x, float) else str(x) for x in (lowest, highest))
+    return f"{low} or more" if highest is None else f"{low} to {high}"
 
 
 def given_flags() -> dict[str, Any]:
@@ -154,7 +155,10 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
         presets: named values of flags, shown in the help.
     """
     if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
-        print(_help(sys.modules[main.__module__].__doc__, presets or {}))
+        try:
+            print(_help(sys.modules[main.__module__].__doc__, presets or {}), flush=True)
+        except BrokenPipeError:  # whoever reads it has seen enough, as `head` does
+            os._exit(0)
         return
     _log_plainly()
 

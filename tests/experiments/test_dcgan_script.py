@@ -27,7 +27,7 @@ from brainsynth_jax.training.run_folder import save_options
 
 sys.path.insert(0, str(EXPERIMENTS))
 
-from dcgan_setup import build_model
+from dcgan_setup import build_model, count_steps_per_epoch, note_devices
 
 STEP_VALUES = {"step", "epoch", "Gen", "Dis", "score_real", "score_fake", "augment_strength"}
 EPOCH_VALUES = {
@@ -252,6 +252,25 @@ def test_every_option_of_networks_and_training_builds(shown_help, finished_dcgan
             assert (images.shape, scores.shape) == ((2, 64, 64, 1), (2,)), (name, option)
 
 
+def test_other_devices_are_told_where_batch_norm_looks_at_each_ones_part():
+    each, together = (
+        SimpleNamespace(batch_statistics=f"{x}") for x in ("each_device", "all_devices")
+    )
+    began = {"data": {"devices": 2}}
+    (note,) = note_devices(each, began, 1)
+    assert "has had 2 devices and goes on with 1" in note
+    assert "--devices=2" in note
+    for options, stored, devices in ((each, began, 2), (each, None, 1), (together, began, 1)):
+        assert not note_devices(options, stored, devices)
+
+
+def test_an_epoch_is_one_pass_however_many_critic_steps():
+    dataset = SimpleNamespace(train_a=range(720))
+    for critic_steps, expected in ((1, 90), (5, 18), (100, 1)):
+        options = SimpleNamespace(steps_per_epoch=0, batch_size=8, critic_steps=critic_steps)
+        assert count_steps_per_epoch(options, dataset) == expected
+
+
 def test_evaluate_gives_the_same_numbers_again(run, finished_dcgan, copied):
     (copied / "evaluation.json").unlink()
     (copied / "report.html").unlink()
@@ -275,6 +294,7 @@ def test_evaluate_gives_the_same_numbers_again(run, finished_dcgan, copied):
         ("--batch_size=100", ["--batch_size=100", "only 78", "smaller batch"]),
         ("--loss=wgan-gp", ["--loss=wgan-gp", "batch norm", "--discriminator_norm=layer"]),
         ("--loss=wasserstein", ["--augment_target=0.6", "wasserstein", "--loss=hinge or lsgan"]),
+        ("--augment=none", ["--augment_target=0.6", "--augment names", "shift, flip"]),
         ("--augment=blur", ["--augment=blur", "shift, flip, intensity, cutout", "none"]),
         ("--image_size=96", ["--image_size=96", "power of two", "64 or 128"]),
         ("--image_size=32", ["--image_size=32", "64"]),
