@@ -29,7 +29,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
         raise UserError(
             f"{path} could not be written ({error.strerror}). Make room there or give it the right "
-            "to be written to, or choose another folder."
+            "to be written to, or choose another folder with --workdir or --output_dir."
         ) from error
 
 
@@ -53,11 +53,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
 def filled_folder(folder: Path) -> Iterator[Path]:
     """Gives a folder to fill, which becomes `folder` when all is written, and else is removed.
 
-    `folder` is new or empty. Raises OSError when the disk refuses.
+    `folder` is new or empty. Raises OSError when the disk refuses, or where another process is
+    filling it or was killed while it did.
     """
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    unfinished = folder.with_name(folder.name + ".incomplete")
+    unfinished.mkdir(parents=True)
     try:
-        unfinished.mkdir(parents=True)
         yield unfinished
         unfinished.replace(folder)
     finally:

@@ -15,7 +15,7 @@ discriminator's layers (0.2, as in its framework's own example). Sampling is wit
 batch-norm statistics measured for it. Three subjects after the paper's fifteen are held out, so
 that something can be measured. --preset=paper is otherwise the paper; --preset=demo is what works
 in minutes on a laptop: smaller slices around the brain, up-sampling without a grid, a hinge loss,
-augmented real and made slices, averaged weights.
+layer norm in the discriminator, augmented real and made slices, averaged weights.
 """
 
 import os
@@ -302,8 +302,7 @@ def main() -> None:
     with held_run_folder(workdir):
         for note in note_devices(options, run.stored, len(devices)):
             print(f"warning: {note}")
-        data = describe_slices(dataset) | {"devices": len(devices)}
-        save_options(workdir, "dcgan", vars(options), data)
+        save_options(workdir, "dcgan", vars(options), describe_slices(dataset))
         collapse = find_collapse(read_metrics(workdir))
         if options.stop_on_collapse and collapse:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there

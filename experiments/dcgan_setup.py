@@ -202,7 +202,7 @@ def describe_slices(dataset: SliceDataset) -> dict:
 
 def note_devices(options: SimpleNamespace, stored: dict | None, devices: int) -> list[str]:
     """Where a run that goes on with other devices is no longer what one unbroken run would be."""
-    began = stored["data"].get("devices", devices) if stored else devices
+    began = stored["flags"]["devices"] or len(stored["devices"]) if stored else devices
     if began == devices or options.batch_statistics == "all_devices":
         return []
     return [

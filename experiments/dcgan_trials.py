@@ -68,7 +68,7 @@ class Trial(NamedTuple):
 
 
 _DEMO, _PAPER = ("demo",), ("paper",)
-_TRIALS = {
+TRIALS = {
     "base": Trial("the preset, which every other trial changes", {}),
     "paper": Trial(
         "all as Tables I and II and the final experiments (figures 1, 2)",
@@ -205,15 +205,15 @@ def main() -> None:
         else claim_run_folder(Path("runs"), "dcgan-trials")
     )
     check_workdir(workdir)
-    rest = [part for part in sys.argv[1:] if not part.startswith("--workdir")]
-    again = shlex.join(["python", sys.argv[0], *rest, f"--workdir={workdir}"])
+    given = {**command_line.given_flags(), "workdir": workdir}
+    again = shlex.join(["python", sys.argv[0], *(f"--{name}={v}" for name, v in given.items())])
     with (
         held_run_folder(workdir),
         command_line.on_interrupt(f"What is done is kept. To go on:\n  {again}"),
     ):
         failures = {}
         for number, name in enumerate(chosen, start=1):
-            trial = _TRIALS[name]
+            trial = TRIALS[name]
             print(f"\nTrial {number} of {len(chosen)}: {name}, {trial.about}", flush=True)
             if problem := run_trial(workdir / name, trial):
                 failures[name] = problem
@@ -235,17 +235,13 @@ def choose_trials(text: str) -> list[str]:
 
 def list_trials() -> dict[str, Trial]:
     """Those that change something of --preset."""
-    return {name: trial for name, trial in _TRIALS.items() if FLAGS.preset in trial.of}
+    return {name: trial for name, trial in TRIALS.items() if FLAGS.preset in trial.of}
 
 
 def check_workdir(workdir: Path) -> None:
     """Raises UserError where a folder holds other things than trials."""
-    held = (
-        {path.name for path in workdir.iterdir() if path.name != ".lock"}
-        if workdir.is_dir()
-        else set()
-    )
-    if workdir.is_file() or (held and held.isdisjoint(_TRIALS)):
+    held = {path.name for path in workdir.glob("*")} - {".lock"}
+    if workdir.is_file() or (held and held.isdisjoint(TRIALS)):
         raise UserError(
             f"--workdir={workdir} holds something else than trials. Nothing was touched; give a "
             "new folder."
@@ -321,12 +317,12 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
     writer.writerow(["trial", *TRIAL_COLUMNS, "flags"])
     for name, row in rows.items():
         writer.writerow(
-            [name, *(row[column] for column in TRIAL_COLUMNS), show_flags(_TRIALS[name])]
+            [name, *(row[column] for column in TRIAL_COLUMNS), show_flags(TRIALS[name])]
         )
     write_atomically(workdir / "trials.csv", content.getvalue().encode())
     write_trials_report(
         workdir / "trials.html",
-        {name: (_TRIALS[name].about, show_flags(_TRIALS[name]), row) for name, row in rows.items()},
+        {name: (TRIALS[name].about, show_flags(TRIALS[name]), row) for name, row in rows.items()},
         shared_flags() | {"data_dir": FLAGS.data_dir},
         picture,
         [f"{name} did not come to its end: {problem}" for name, problem in failures.items()],

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.files import filled_folder
 
 _SIZES = "sizes.json"
 
@@ -49,15 +50,11 @@ def damaged(folder: Path, what: str) -> UserError:
 
 
 def _make(folder: Path, make: Callable[[Path], None]) -> None:
-    unfinished = folder.with_name(folder.name + ".incomplete")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir()
+    # Whoever left this was killed: the folder is locked.
+    shutil.rmtree(folder.with_name(folder.name + ".incomplete"), ignore_errors=True)
+    with filled_folder(folder) as unfinished:
         make(unfinished)
         (unfinished / _SIZES).write_text(json.dumps(_file_sizes(unfinished), indent=1))
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:

@@ -51,7 +51,7 @@ class Reference(NamedTuple):
         ms_ssim: of pairs of training slices, as `pairwise_ms_ssim` gives it.
         grid_energy: of the training slices.
         test_nearest: (M,) distances of held-out slices to their nearest training slice, or None.
-        test_kid: kernel distance of held-out to training slices, or None; None with one slice.
+        test_kid: kernel distance of held-out to training slices; None with fewer than two of them.
     """
 
     train: RealSlices

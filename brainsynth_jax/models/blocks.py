@@ -27,6 +27,9 @@ _FEW_CHANNELS = 4
 # Up to so many output pixels, a plain convolution's gradients take up to 50 times longer than those
 # of the matrix product, whose gathered windows are small then.
 _FEW_PIXELS = 100
+# From so many pixels, a convolution of few to few channels is three times faster weight by weight,
+# which with fewer only takes longer to compile.
+_MANY_PIXELS = 10_000
 
 
 def space_to_depth(x: Array) -> Array:
@@ -97,7 +100,8 @@ def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
         blocks = blocks.transpose(0, 2, 1, 3, 4, 5)
         blocks = blocks.reshape(*blocks.shape[:2], 4 * channels, features)
         return _conv_by_windows(space_to_depth(x), blocks)
-    if stride == 1 and max(channels, features) <= _FEW_CHANNELS:
+    many_pixels = x.shape[1] * x.shape[2] >= _MANY_PIXELS
+    if stride == 1 and max(channels, features) <= _FEW_CHANNELS and many_pixels:
         return _conv_by_planes(x, kernel)
     if stride == 1 and features <= _FEW_CHANNELS:
         return _conv_to_few_channels(x, kernel)

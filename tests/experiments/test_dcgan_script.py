@@ -256,7 +256,7 @@ def test_other_devices_are_told_where_batch_norm_looks_at_each_ones_part():
     each, together = (
         SimpleNamespace(batch_statistics=f"{x}") for x in ("each_device", "all_devices")
     )
-    began = {"data": {"devices": 2}}
+    began = {"flags": {"devices": 0}, "devices": ["cpu", "cpu"]}  # all of two
     (note,) = note_devices(each, began, 1)
     assert "has had 2 devices and goes on with 1" in note
     assert "--devices=2" in note

@@ -40,6 +40,7 @@ def assert_same_with_gradients(form, plain, x, kernel):
         (9, 4, 8, 2, 1),
         (9, 7, 1, 6, 1),
         (9, 3, 3, 2, 1),
+        (101, 3, 3, 2, 1),
         (9, 3, 6, 6, 1),
     ],
 )
