@@ -177,13 +177,19 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
                 raise
             _fail(f"{error.filename or 'The disk'}: {error.strerror}. Mend that and start again.")
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    received = [signal.SIGINT]
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     try:
         app.run(guarded, flags_parser=_parse)
     except KeyboardInterrupt as interrupt:
         way_on = interrupt.args[0] if interrupt.args else "Nothing is half-made; start again."
         print(f"\nStopped. {way_on}", file=sys.stderr)
-        _exit(130)
+        _exit(128 + received[-1])
 
 
 def _fail(message: str) -> None:

@@ -53,7 +53,9 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+    """One for all of pytest's workers, so that a step is compiled once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "scripts_cache"
 
 
 @pytest.fixture(scope="session")

@@ -217,7 +217,7 @@ def test_a_dry_run_tells_the_cost_and_writes_no_run(run_tiny_dcgan, tmp_path):
     assert finished.status == 0, finished.error
     for words in ("Estimate:", "s a step", "MiB", "a generator of", "train: 78 slices", "width=1"):
         assert words in finished.out
-    assert "batch norms take their statistics from 2 values" in finished.out
+    assert "batch norms take their statistics from 4 values" in finished.out
     assert not (tmp_path / "dry").exists()
 
 

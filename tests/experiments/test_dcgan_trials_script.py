@@ -2,9 +2,11 @@
 
 import csv
 import re
+import signal
 
 import pytest
 from PIL import Image
+from run_checks import read_records, wait_for
 
 # 12 slices: too few for a batch of 64.
 TINY_TRIALS = (
@@ -53,6 +55,28 @@ def test_what_is_done_is_not_done_again(run, finished_trials):
     with (workdir / "trials.csv").open() as file:
         assert [row["trial"] for row in csv.DictReader(file)] == ["base", "sgd"], "none is dropped"
     assert times == {name: (workdir / name / "evaluation.json").stat().st_mtime for name in times}
+
+
+def test_an_interrupted_trial_goes_on_where_it_was(start, run, phantom_dir, tmp_path):
+    workdir = tmp_path / "stopped"
+    flags = (f"--workdir={workdir}", f"--data_dir={phantom_dir}", *TINY_TRIALS, "--epochs=12")
+    process = start("dcgan_trials", *flags, "--trials=base")
+    log = workdir / "base" / "metrics.jsonl"
+    wait_for(lambda: log.exists() and read_records(log.parent))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert "What is done is kept. To go on:" in error
+    assert f"--workdir={workdir}" in error
+    done = read_records(log.parent)
+    assert not (workdir / "trials.csv").exists()
+
+    again = run("dcgan_trials", *flags, "--trials=base")
+    assert again.status == 0, again.error
+    assert "Going on from step" in again.out
+    assert read_records(log.parent)[: len(done)] == done
+    assert read_records(log.parent)[-1]["epoch"] == 12
+    assert (workdir / "trials.csv").exists()
 
 
 def test_trials_of_one_folder_share_their_options(run, finished_trials):
