@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import jax
 from command_line import describe_options
-from dataset import list_left_out, list_subjects, open_source, parse_slices
+from dataset import list_left_out, list_subjects, open_source, parse_slices, warn_of_data
 
 from brainsynth_jax.data.pipeline import Batch, limit_pairs, make_batches
 from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
@@ -116,6 +116,7 @@ def describe_run(
             describe_options(options),
             *domains,
             *list_left_out(dataset.skipped),
+            *warn_of_data(options, dataset),
             f"Networks: 2 {options.generator} generators of {parameters['generator']:,} parameters "
             f"and 2 discriminators of {parameters['discriminator']:,}.",
             f"Devices: {len(devices)} x {devices[0].device_kind}; batch {options.batch_size}.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+from brainsynth_jax.data.hygiene import find_certain_harm
 from brainsynth_jax.data.phantom import DEFAULT_SUBJECTS, write_phantom
 from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.data.scan import Source
@@ -82,4 +83,14 @@ def list_left_out(problems: Sequence[str], shown: int = 20) -> list[str]:
         f"Left out: {len(problems)} subjects.",
         *(f"  {problem}" for problem in problems[:shown]),
         *(more if len(problems) > shown else []),
+    ]
+
+
+def warn_of_data(options: SimpleNamespace, dataset: SliceDataset, masks: bool = True) -> list[str]:
+    """Lines on what spoils any run; `masks` is whether the run uses them."""
+    where = f" --data_dir={options.data_dir}" if options.data_dir else ""
+    return [
+        f"warning: {finding.what} ({finding.where}). "
+        f"python experiments/check_data.py{where} says more."
+        for finding in find_certain_harm(dataset, masks)
     ]

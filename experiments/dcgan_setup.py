@@ -12,7 +12,14 @@ from types import SimpleNamespace
 import jax
 import optax
 from command_line import describe_options
-from dataset import describe_data, list_left_out, list_subjects, open_source, parse_slices
+from dataset import (
+    describe_data,
+    list_left_out,
+    list_subjects,
+    open_source,
+    parse_slices,
+    warn_of_data,
+)
 
 from brainsynth_jax.data.pipeline import Batch, make_image_batches
 from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
@@ -231,6 +238,7 @@ def describe_run(
             f"train: {len(dataset.train_a)} slices, {list_subjects(dataset.train_subjects)}",
             f"test: {len(dataset.test_a)} slices, {list_subjects(dataset.test_subjects)}",
             *list_left_out(dataset.skipped),
+            *warn_of_data(options, dataset, masks=False),
             *_note_choice(options, dataset),
             f"Networks: a generator of {generator:,} parameters and a discriminator of "
             f"{discriminator:,}.",

@@ -25,3 +25,20 @@ def bootstrap_mean_interval(
     tail = (1 - level) / 2
     low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def summarize(values: Sequence[float | None], seed: int) -> dict:
+    """Mean over subjects, its interval and counts, of one number a subject; None is undefined.
+
+    Returns `mean` (None where all are undefined), `interval_95` ([low, high], None below two
+    subjects), `subjects` (how many the mean is over) and `undefined` (how many were left out).
+    JSON-safe.
+    """
+    defined = [value for value in values if value is not None]
+    interval = bootstrap_mean_interval(defined, seed)
+    return {
+        "mean": float(np.mean(defined)) if defined else None,
+        "interval_95": list(interval) if interval else None,
+        "subjects": len(defined),
+        "undefined": len(values) - len(defined),
+    }

@@ -5,16 +5,21 @@ distance alone says little: with few images even two sets of real ones are apart
 beside its floor, the same distance between real images of different subjects.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-Distance = Callable[[np.ndarray, np.ndarray], float]
+# None where the sets are too small for it.
+Distance = Callable[[np.ndarray, np.ndarray], float | None]
 
 # Below these numbers a distance is noise, and is not given.
 LEAST_IMAGES = 8
 LEAST_SUBJECTS = 2
+
+# The extrapolation looks at all to half of the images. The half needs one for each feature: below
+# that covariances are singular, and the bias no longer goes as 1 / images.
+_INVERSE_SHARES = np.linspace(1, 2, 6)
 
 
 class RealSet(NamedTuple):
@@ -39,7 +44,7 @@ def frechet_distance(features: np.ndarray, other: np.ndarray) -> float:
     Raises:
         ValueError: fewer than two rows, different numbers of features, or not finite.
     """
-    fewer, more = sorted(_checked(features, other), key=len)
+    fewer, more = sorted(check_features(features, other), key=len)
     between = np.square(fewer.mean(axis=0) - more.mean(axis=0)).sum()
     # With C1 = A^T A, tr (C1 C2)^(1/2) is the sum of the roots of the eigenvalues of A C2 A^T,
     # which is symmetric and, from few images, small. No matrix has to be invertible.
@@ -47,6 +52,53 @@ def frechet_distance(features: np.ndarray, other: np.ndarray) -> float:
     roots = np.sqrt(np.clip(np.linalg.eigvalsh(factor @ covariance @ factor.T), 0, None))
     within = np.square(factor).sum() + np.trace(covariance)
     return float(max(between + within - 2 * roots.sum(), 0.0))
+
+
+def extrapolated_frechet_distance(
+    features: np.ndarray, other: np.ndarray, seed: int, draws: int = 3
+) -> float | None:
+    """The Frechet distance that the two sets would have with infinitely many images.
+
+    Chong and Forsyth, 2020 (arXiv 1911.07023): the bias goes as 1 / images, so a line is fitted
+    through distances at several numbers and read off at 0. There one set alone is small; here both
+    are cut at random, without replacement, to the same number: all to half of the smaller set. (Cut
+    to the same share, unequal sets are corrected too much, by up to a fifth.)
+
+    Checked on Gaussians of 64 and 240 features at known distances, with even and with falling
+    variances. As many images as features leave a quarter to a third of the plain distance's bias,
+    1.5 times as many a twentieth. From twice as many on, up to 2,000 images, the mean of 30 pairs
+    of sets is right within its error, and single values scatter up to 1.7 times as much as the
+    plain distance: 240 features of even variance and 500 images gave -0.3 +- 0.8 for a true 0,
+    where the plain distance gave 59, and 42.8 +- 1.6 for a true 43.2, where it gave 120.
+
+    Only the images become infinitely many, not the subjects. Of 30 subjects with 33 images each,
+    64 features, the plain distance was 13.5 and the extrapolated 10.4 where the truth was 0. So it
+    too needs its floor.
+
+    Args:
+        features: (N, D).
+        other: (M, D).
+        seed: decides which images are drawn.
+        draws: at every number.
+
+    Returns:
+        In squared units of the features; around 0, hence often a little below, for sets of one
+        distribution. None if a set has fewer than 2 D images, or than 16.
+
+    Raises:
+        ValueError: fewer than two rows, different numbers of features, or not finite.
+    """
+    pair = check_features(features, other)
+    images = min(map(len, pair))
+    if images < 2 * max(pair[0].shape[1], LEAST_IMAGES):
+        return None
+    rng = np.random.default_rng(seed)
+    inverse_shares = np.repeat(_INVERSE_SHARES, draws)
+    distances = [
+        frechet_distance(*(rng.permutation(side)[: round(images / inverse)] for side in pair))
+        for inverse in inverse_shares
+    ]
+    return float(np.polynomial.Polynomial.fit(inverse_shares, distances, 1)(0))
 
 
 def kernel_distance(features: np.ndarray, other: np.ndarray) -> float:
@@ -59,7 +111,7 @@ def kernel_distance(features: np.ndarray, other: np.ndarray) -> float:
     Raises:
         ValueError: fewer than two rows, different numbers of features, or not finite.
     """
-    features, other = _checked(features, other)
+    features, other = check_features(features, other)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T / x.shape[1] + 1) ** 3
@@ -100,26 +152,27 @@ def compare_to_real(
     more. It is the mean over `divisions` random divisions, with their lowest and highest value.
 
     Args:
-        distance: `frechet_distance` or `kernel_distance`.
+        distance: `frechet_distance` or `kernel_distance`; or, without resamples, since it is slow
+            and repeated images are not to be extrapolated, `extrapolated_frechet_distance`.
         samples: (N, D) features.
         real: held-out images.
         everyone: all real images that there are, the held-out ones among them.
         seed: decides the resamples and the divisions.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap; 0 for no interval.
         divisions: that the floor is the mean of.
 
     Returns:
-        `value` (None with fewer than 8 images on a side), `interval_95` ([low, high], None without
-        a value or with fewer than two subjects), `images` [samples, real], `subjects`; `floor`,
-        `floor_range` [low, high], and `floor_images` [N, M], the mean numbers on the two sides
-        (all None where a side falls below 8 images). JSON-safe.
+        `value` (None with fewer than 8 images on a side, or than the distance needs), `interval_95`
+        ([low, high], None without a value or with fewer than two subjects), `images` [samples,
+        real], `subjects`; `floor`, `floor_range` [low, high], and `floor_images` [N, M], the mean
+        numbers on the two sides (all None where a side has too few). JSON-safe.
     """
     division_seed, bootstrap_seed = np.random.SeedSequence(seed).spawn(2)
     numbers = [len(samples), len(real.features)]
     enough = min(numbers) >= LEAST_IMAGES
     value = distance(samples, real.features) if enough else None
     interval = None
-    if enough and len(set(real.subjects)) >= LEAST_SUBJECTS:
+    if value is not None and resamples and len(set(real.subjects)) >= LEAST_SUBJECTS:
         rng = np.random.default_rng(bootstrap_seed)
         interval = _interval(distance, samples, real, value, rng, resamples)
     return {
@@ -133,6 +186,59 @@ def compare_to_real(
     }
 
 
+def check_features(
+    features: np.ndarray, other: np.ndarray, least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets in double precision.
+
+    Raises:
+        ValueError: fewer than `least` rows, different numbers of features, or not finite.
+    """
+    pair = np.asarray(features, np.float64), np.asarray(other, np.float64)
+    shaped = all(x.ndim == 2 and len(x) >= least for x in pair) and (
+        pair[0].shape[1] == pair[1].shape[1]
+    )
+    strange = sum(np.count_nonzero(~np.isfinite(x)) for x in pair)
+    if not shaped or strange:
+        raise ValueError(
+            f"Two sets of finite feature vectors are needed, at least {least} a set and equally "
+            f"long, got {pair[0].shape} and {pair[1].shape} with {strange} numbers not finite."
+        )
+    return pair
+
+
+def divide_by_subject(
+    subjects: Sequence[str],
+    held_out: int,
+    numbers: Sequence[int],
+    divisions: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Real images divided at random into two sides that share no subject.
+
+    Args:
+        subjects: N names, whose image each is.
+        held_out: subjects on the second side, of which at most half of all go there; the first side
+            has the others.
+        numbers: [n, m] images that the sides are cut to, at random, where they have more.
+        divisions: how many.
+        rng: decides them; a division is drawn when it is asked for.
+
+    Yields:
+        Rows, (at most n,) and (at most m,), in random order. The second side is empty where there
+        is only one subject.
+    """
+    rows = _rows_by_subject(subjects)
+    held_out = min(held_out, len(rows) // 2)
+    for _ in range(divisions):
+        order = rng.permutation(len(rows))
+        first, second = (
+            np.concatenate([np.empty(0, int), *(rows[subject] for subject in side)])
+            for side in (order[held_out:], order[:held_out])
+        )
+        yield rng.permutation(first)[: numbers[0]], rng.permutation(second)[: numbers[1]]
+
+
 def _interval(
     distance: Distance,
     samples: np.ndarray,
@@ -141,7 +247,7 @@ def _interval(
     rng: np.random.Generator,
     resamples: int,
 ) -> list[float]:
-    rows = _rows_by_subject(real)
+    rows = _rows_by_subject(real.subjects)
     draws = []
     for _ in range(resamples):
         drawn = samples[rng.integers(len(samples), size=len(samples))]
@@ -159,22 +265,15 @@ def _floor(
     rng: np.random.Generator,
     divisions: int,
 ) -> dict:
-    rows = _rows_by_subject(everyone)
-    counterpart = min(len(set(real.subjects)), len(rows) // 2)
+    sides = divide_by_subject(everyone.subjects, len(set(real.subjects)), numbers, divisions, rng)
     values, images = [], []
-    for _ in range(divisions):
-        order = rng.permutation(len(rows))
-        sides = [
-            np.concatenate([np.empty(0, int), *(rows[subject] for subject in subjects)])
-            for subjects in (order[counterpart:], order[:counterpart])
-        ]
-        sides = [
-            rng.permutation(side)[:number] for side, number in zip(sides, numbers, strict=True)
-        ]
-        images.append([len(side) for side in sides])
-        if min(images[-1]) < LEAST_IMAGES:
+    for first, second in sides:
+        images.append([len(first), len(second)])
+        enough = min(images[-1]) >= LEAST_IMAGES
+        pair = everyone.features[first], everyone.features[second]
+        values.append(distance(*pair) if enough else None)
+        if values[-1] is None:
             return dict.fromkeys(("floor", "floor_range", "floor_images"))
-        values.append(distance(*(everyone.features[side] for side in sides)))
     return {
         "floor": float(np.mean(values)),
         "floor_range": [float(min(values)), float(max(values))],
@@ -182,8 +281,8 @@ def _floor(
     }
 
 
-def _rows_by_subject(real: RealSet) -> list[np.ndarray]:
-    subjects = np.asarray(real.subjects)
+def _rows_by_subject(subjects: Sequence[str]) -> list[np.ndarray]:
+    subjects = np.asarray(subjects)
     return [np.flatnonzero(subjects == name) for name in np.unique(subjects)]
 
 
@@ -198,14 +297,3 @@ def _covariance_factor(features: np.ndarray) -> np.ndarray:
         return (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     values, vectors = np.linalg.eigh(_covariance(features))
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
-
-
-def _checked(features: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    pair = np.asarray(features, np.float64), np.asarray(other, np.float64)
-    alike = all(x.ndim == 2 and len(x) > 1 for x in pair) and pair[0].shape[1] == pair[1].shape[1]
-    if not alike or not all(np.isfinite(x).all() for x in pair):
-        raise ValueError(
-            "Two sets of finite feature vectors are needed, at least two a set and equally long, "
-            f"got {pair[0].shape} and {pair[1].shape}."
-        )
-    return pair

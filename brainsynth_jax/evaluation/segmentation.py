@@ -5,17 +5,34 @@ of a subject are scored together as one volume, and means and intervals run over
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-from brainsynth_jax.evaluation.bootstrap import bootstrap_mean_interval
+from brainsynth_jax.evaluation.bootstrap import summarize
 
-METRICS = ("dice", "sensitivity", "precision", "hausdorff_95_mm")
+METRICS = ("dice", "sensitivity", "precision", "hausdorff_95_mm", "centroid_error_mm")
 
 # The four neighbours within a slice: slices apart from each other share no boundary.
 _IN_PLANE_CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
+
+
+class SubjectMasks(NamedTuple):
+    """All slices of one subject, by slice number.
+
+    Attributes:
+        prediction: (Z, H, W) bool, as drawn.
+        truth: (Z, H, W) bool.
+        slice_numbers: (Z,) int, ascending.
+        spacing_mm: (Z, 3), between slices, rows, columns; NaN where unknown.
+    """
+
+    prediction: np.ndarray
+    truth: np.ndarray
+    slice_numbers: np.ndarray
+    spacing_mm: np.ndarray
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -61,14 +78,84 @@ def hausdorff_95_mm(
     NaN where either mask is empty or a spacing is unknown (NaN).
     """
     _check_masks(prediction, truth)
-    spacing_mm = np.broadcast_to(np.asarray(spacing_mm, np.float64), (len(truth), 3))
-    if np.isnan(spacing_mm).any() or not (prediction.any() and truth.any()):
+    if not _have_places(prediction, truth, spacing_mm):
         return float("nan")
-    drawn = _outline_mm(prediction, spacing_mm, slice_numbers)
-    true = _outline_mm(truth, spacing_mm, slice_numbers)
+    drawn = _places_mm(_outline(prediction), spacing_mm, slice_numbers)
+    true = _places_mm(_outline(truth), spacing_mm, slice_numbers)
     to_true, _ = cKDTree(true).query(drawn)
     to_drawn, _ = cKDTree(drawn).query(true)
     return float(max(np.percentile(to_true, 95), np.percentile(to_drawn, 95)))
+
+
+def centroid_error_mm(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing_mm: Sequence[float] | np.ndarray,
+    slice_numbers: Sequence[int] | np.ndarray,
+) -> float:
+    """Distance in mm between the centroids of the drawn and of the true tumour.
+
+    Arguments are those of `hausdorff_95_mm`. A centroid is the mean place of all mask pixels; of a
+    single slice the distance is one in its plane.
+
+    NaN where either mask is empty or a spacing is unknown (NaN).
+    """
+    _check_masks(prediction, truth)
+    if not _have_places(prediction, truth, spacing_mm):
+        return float("nan")
+    drawn, true = (
+        _places_mm(mask, spacing_mm, slice_numbers).mean(axis=0) for mask in (prediction, truth)
+    )
+    return float(np.linalg.norm(drawn - true))
+
+
+def split_subjects(
+    predictions: np.ndarray,
+    truths: np.ndarray,
+    subjects: Sequence[str],
+    slice_numbers: Sequence[int] | np.ndarray,
+    spacing_mm: np.ndarray,
+) -> dict[str, SubjectMasks]:
+    """Sorts slices by subject, in name order, and within a subject by slice number.
+
+    Args:
+        predictions: (N, H, W) bool.
+        truths: (N, H, W) bool.
+        subjects: N names.
+        slice_numbers: N places in the subject's volume.
+        spacing_mm: (N, 3), between slices, rows, columns; NaN where unknown.
+
+    Raises:
+        ValueError: the arguments do not fit together, a spacing is not above 0, or a subject has
+            two slices of one number.
+    """
+    _check_masks(predictions, truths)
+    names, slice_numbers = np.asarray(subjects), np.asarray(slice_numbers)
+    spacing_mm = np.asarray(spacing_mm, np.float64)
+    count = len(names)
+    shapes = predictions.shape[:-2], slice_numbers.shape, spacing_mm.shape
+    if shapes != ((count,), (count,), (count, 3)):
+        raise ValueError(
+            "Masks (N, H, W) are needed, and for each slice a subject, a number and three "
+            f"spacings, got {predictions.shape}, {count}, {slice_numbers.shape} and "
+            f"{spacing_mm.shape}."
+        )
+    if (spacing_mm <= 0).any() or np.isinf(spacing_mm).any():
+        raise ValueError(
+            "Spacings above 0 mm are needed, or NaN where they are not known, got "
+            f"{np.nanmin(spacing_mm):g} to {np.nanmax(spacing_mm):g}."
+        )
+    by_subject = {}
+    for name in sorted(set(names.tolist())):
+        rows = np.flatnonzero(names == name)
+        rows = rows[np.argsort(slice_numbers[rows])]
+        numbers = slice_numbers[rows]
+        if (np.diff(numbers) == 0).any():
+            raise ValueError(
+                f"Slices of one subject need different numbers, got {numbers.tolist()} of {name}."
+            )
+        by_subject[name] = SubjectMasks(predictions[rows], truths[rows], numbers, spacing_mm[rows])
+    return by_subject
 
 
 def score_subjects(
@@ -80,28 +167,38 @@ def score_subjects(
 ) -> dict[str, dict[str, float | int | None]]:
     """Scores each subject's slices as one volume.
 
-    `predictions` and `truths` are (N, H, W) bool, `subjects` (N,) names, `slice_numbers` (N,),
-    `spacing_mm` (N, 3). Returns, by subject in name order, every one of METRICS and `slices`, the
-    number of slices. What is undefined is None, so that the result can be written as JSON.
+    Arguments and errors are those of `split_subjects`. Returns, by subject in name order, every one
+    of METRICS and `slices`, the number of slices. What is undefined is None, so that the result can
+    be written as JSON.
     """
-    _check_masks(predictions, truths)
-    names = np.asarray(subjects)
-    slice_numbers, spacing_mm = np.asarray(slice_numbers), np.asarray(spacing_mm)
-    scores = {}
-    for name in sorted(set(names.tolist())):
-        of_subject = names == name
-        drawn, true = predictions[of_subject], truths[of_subject]
-        values = (
-            dice(drawn, true),
-            sensitivity(drawn, true),
-            precision(drawn, true),
-            hausdorff_95_mm(drawn, true, spacing_mm[of_subject], slice_numbers[of_subject]),
-        )
-        scores[name] = {
-            **{metric: _or_none(value) for metric, value in zip(METRICS, values, strict=True)},
-            "slices": int(of_subject.sum()),
+    split = split_subjects(predictions, truths, subjects, slice_numbers, spacing_mm)
+    return {
+        name: {**_score(masks), "slices": len(masks.slice_numbers)} for name, masks in split.items()
+    }
+
+
+def score_slices(
+    predictions: np.ndarray,
+    truths: np.ndarray,
+    subjects: Sequence[str],
+    slice_numbers: Sequence[int] | np.ndarray,
+    spacing_mm: np.ndarray,
+) -> list[dict[str, str | float | int | None]]:
+    """Scores each slice by itself, for a table: slices of one subject are no independent evidence.
+
+    Arguments and errors are those of `split_subjects`. Returns a row a slice, by subject and slice
+    number: `subject`, `slice_number` and every one of METRICS, None where it is undefined.
+    """
+    split = split_subjects(predictions, truths, subjects, slice_numbers, spacing_mm)
+    return [
+        {
+            "subject": name,
+            "slice_number": int(masks.slice_numbers[k]),
+            **_score(SubjectMasks(*(values[k : k + 1] for values in masks))),
         }
-    return scores
+        for name, masks in split.items()
+        for k in range(len(masks.slice_numbers))
+    ]
 
 
 def summarize_subjects(
@@ -114,7 +211,7 @@ def summarize_subjects(
     drawn: a distance must be read together with this number). JSON-safe.
     """
     return {
-        metric: _summary([subject[metric] for subject in scores.values()], seed)
+        metric: summarize([subject[metric] for subject in scores.values()], seed)
         for metric in METRICS
     }
 
@@ -131,27 +228,40 @@ def summarize_difference(
     separate intervals can't. Only subjects in both count.
     """
     pairs = [(scores[name][metric], others[name][metric]) for name in scores if name in others]
-    return _summary([None if None in pair else pair[0] - pair[1] for pair in pairs], seed)
+    return summarize([None if None in pair else pair[0] - pair[1] for pair in pairs], seed)
 
 
-def _summary(values: Sequence[float | None], seed: int) -> dict:
-    defined = [value for value in values if value is not None]
-    interval = bootstrap_mean_interval(defined, seed)
-    return {
-        "mean": float(np.mean(defined)) if defined else None,
-        "interval_95": list(interval) if interval else None,
-        "subjects": len(defined),
-        "undefined": len(values) - len(defined),
-    }
+def _score(masks: SubjectMasks) -> dict[str, float | None]:
+    drawn, true, slice_numbers, spacing_mm = masks
+    values = (
+        dice(drawn, true),
+        sensitivity(drawn, true),
+        precision(drawn, true),
+        hausdorff_95_mm(drawn, true, spacing_mm, slice_numbers),
+        centroid_error_mm(drawn, true, spacing_mm, slice_numbers),
+    )
+    return {metric: _or_none(value) for metric, value in zip(METRICS, values, strict=True)}
 
 
-def _outline_mm(
-    mask: np.ndarray, spacing_mm: np.ndarray, slice_numbers: Sequence[int] | np.ndarray
+def _have_places(
+    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float] | np.ndarray
+) -> bool:
+    return prediction.any() and truth.any() and not np.isnan(spacing_mm).any()
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    return mask & ~binary_erosion(mask, _IN_PLANE_CROSS)
+
+
+def _places_mm(
+    mask: np.ndarray,
+    spacing_mm: Sequence[float] | np.ndarray,
+    slice_numbers: Sequence[int] | np.ndarray,
 ) -> np.ndarray:
-    outline = mask & ~binary_erosion(mask, _IN_PLANE_CROSS)
-    place, row, column = np.nonzero(outline)
+    """(K, 3) float64: where the K pixels of a mask (Z, H, W) lie in space."""
+    place, row, column = np.nonzero(mask)
     in_volume = np.stack([np.asarray(slice_numbers)[place], row, column], axis=-1)
-    return in_volume * spacing_mm[place]
+    return in_volume * np.broadcast_to(np.asarray(spacing_mm, np.float64), (len(mask), 3))[place]
 
 
 def _check_masks(prediction: np.ndarray, truth: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""How alike images of one set are: what a collapsed generator gives away.
+"""How alike images are: one and its partner, and those of one set, which tells of collapse.
 
 Images are (N, S, S, 1) float in [-1, 1]. MS-SSIM of random pairs is the usual sign of collapse
 (Odena et al., 2017, arXiv 1610.09585): a set whose pairs are more alike than pairs of real images
@@ -41,6 +41,30 @@ def count_scales(side: int) -> int:
 
 
 @jax.jit
+def ssim(image: Array, other: Array) -> Array:
+    """Structural similarity of each image with its partner, at one scale.
+
+    Wang, Bovik, Sheikh and Simoncelli, 2004, "Image quality assessment: from error visibility to
+    structural similarity", equations 13 to 17, averaged over the places where the Gaussian window
+    (11x11, sigma 1.5) lies inside the image. scikit-image's mean, over all but the outermost 5
+    pixels, is the same number.
+
+    Args:
+        image: (N, S, S, 1) in [-1, 1], S at least 11.
+        other: the same shape.
+
+    Returns:
+        (N,) float32, -1 to 1; 1 for equal images.
+
+    Raises:
+        ValueError: shapes differ, or images are smaller than the window.
+    """
+    _check_shapes(image, other)
+    count_scales(image.shape[1])
+    return _ssim(image[..., 0], other[..., 0])[0].mean((1, 2))
+
+
+@jax.jit
 def ms_ssim(image: Array, other: Array) -> Array:
     """Multi-scale structural similarity of each image with its partner.
 
@@ -61,15 +85,14 @@ def ms_ssim(image: Array, other: Array) -> Array:
     Raises:
         ValueError: shapes differ, or images are smaller than the window.
     """
-    if image.shape != other.shape:
-        raise ValueError(f"Images of one shape are needed, got {image.shape} and {other.shape}.")
+    _check_shapes(image, other)
     x, y = image[..., 0], other[..., 0]
     scales = count_scales(x.shape[1])
     weights = np.array(SCALE_WEIGHTS[:scales]) / sum(SCALE_WEIGHTS[:scales])
     similarity = jnp.ones(len(x))
     for scale, weight in enumerate(weights):
-        ssim, contrast = _ssim(x, y)
-        mean = (ssim if scale == scales - 1 else contrast).mean((1, 2))
+        whole, contrast = _ssim(x, y)
+        mean = (whole if scale == scales - 1 else contrast).mean((1, 2))
         similarity *= jnp.maximum(mean, 0.0) ** weight
         x, y = _halve(x), _halve(y)
     return similarity
@@ -138,6 +161,11 @@ def _interval(
     drawn = weights.sum(axis=1)
     means = (weights @ values)[drawn > 0] / drawn[drawn > 0]
     return np.quantile(means, [0.025, 0.975]).tolist()
+
+
+def _check_shapes(image: Array, other: Array) -> None:
+    if image.shape != other.shape:
+        raise ValueError(f"Images of one shape are needed, got {image.shape} and {other.shape}.")
 
 
 def _ssim(x: Array, y: Array) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainsynth_jax.evaluation.bootstrap import bootstrap_mean_interval
+from brainsynth_jax.evaluation.bootstrap import bootstrap_mean_interval, summarize
 
 
 def test_interval_agrees_with_scipy():
@@ -36,3 +36,10 @@ def test_nan_is_left_out():
 @pytest.mark.parametrize("values", [[], [0.7], [np.nan, 0.7, np.nan]])
 def test_fewer_than_two_values_have_no_interval(values):
     assert bootstrap_mean_interval(values, seed=0) is None
+
+
+def test_a_summary_leaves_out_and_counts_what_is_undefined():
+    summary = summarize([0.0, None, 1.0, None, None], seed=0)
+    assert summary == {"mean": 0.5, "interval_95": [0.0, 1.0], "subjects": 2, "undefined": 3}
+    assert summarize([0.7], seed=0)["interval_95"] is None
+    assert summarize([None], seed=0)["mean"] is None

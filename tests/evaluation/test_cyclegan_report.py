@@ -3,6 +3,7 @@ import copy
 import pytest
 from report_page import Page
 
+from brainsynth_jax.evaluation.bootstrap import summarize
 from brainsynth_jax.evaluation.cyclegan_report import write_cyclegan_report
 from brainsynth_jax.evaluation.segmentation import METRICS, summarize_subjects
 from brainsynth_jax.evaluation.translation import table2
@@ -11,12 +12,35 @@ RECORDS = [{"step": k, "seconds_per_step": 0.5, "cycle": 1.0} for k in range(1, 
 
 
 ERRORS = ("a_to_b", "b_to_a", "cycled_a", "cycled_b", "cycled_a_rounded")
+DISTURBED = (1.5, 1.9), (2.5, 2.7)  # ratios of the two subjects, rounded and noisy
 
 
 def make_scores(dices):
     return {
         f"subject_{k}": {**dict.fromkeys(METRICS, value), "hausdorff_95_mm": None, "slices": 3}
         for k, value in enumerate(dices)
+    }
+
+
+def make_translation(base, identical=0):
+    scores = {
+        name: summarize([base * scale, 1.5 * base * scale], 0)
+        for name, scale in (("mse", 0.01), ("mae", 0.1), ("psnr", 20), ("ssim", 0.5))
+    }
+    scores["psnr"]["identical"] = identical
+    return scores
+
+
+def make_hidden_channel(rounded, noisy):
+    ratios = {"rounded": rounded, "noisy": noisy}
+    return {
+        "noise_std": 0.05,
+        "mae": {"plain": summarize([0.031, 0.033], 0)}
+        | {
+            name: values and summarize([v and 0.1 * v for v in values], 0)
+            for name, values in ratios.items()
+        },
+        "ratio": {name: values and summarize(values, 0) for name, values in ratios.items()},
     }
 
 
@@ -27,6 +51,8 @@ def make_split(ours, baseline):
         "paired_cycle": 2.345,
         "mse": dict(zip(ERRORS, (0.0311, 0.0222, 0.0033, 0.0044, 0.0299), strict=True)),
         "mae": dict(zip(ERRORS, (0.0511, 0.0522, 0.0533, 0.0544, 0.2999), strict=True)),
+        "translation": {"a_to_b": make_translation(1.0, 4), "b_to_a": make_translation(0.8)},
+        "hidden_channel": make_hidden_channel(*DISTURBED),
         "segmentation": {"subjects": ours, "summary": summarize_subjects(ours, 0)},
         "threshold_baseline": {
             "sigma_pixels": 2,
@@ -55,6 +81,7 @@ def without_truth(evaluation):
     for split in ("train", "test"):
         part = evaluation[split]
         part |= {"segmentation": None, "threshold_baseline": None, "paired_cycle": None}
+        part |= {"translation": None, "hidden_channel": make_hidden_channel(None, DISTURBED[1])}
         for error in ("mse", "mae"):
             part[error] |= {"a_to_b": None, "b_to_a": None}
     return evaluation
@@ -124,6 +151,60 @@ def test_tables_show_published_and_measured_values(write):
     assert worst < middle < best
 
 
+def test_translation_has_a_line_a_direction_and_split(write):
+    words = write(make_evaluation()).words
+    of_masks = (
+        "0.0125 0.0100 to 0.0150 0.125 0.100 to 0.150 25.0 20.0 to 30.0 without 4 exact 0.625"
+    )
+    of_scans = "0.0100 0.0080 to 0.0120 0.100 0.080 to 0.120 20.0 16.0 to 24.0 0.500"
+    for split in ("held out", "training"):
+        assert f"MR to mask {split} {of_masks}" in words
+        assert f"Mask to MR {split} {of_scans}" in words
+
+
+def test_the_hidden_channel_is_told_in_words_and_numbers(write):
+    words = write(make_evaluation()).words
+    assert "a scan rebuilt from its drawn mask is off by 0.032 on average" in words
+    assert (
+        "from the mask rounded to its grey levels, 1.70 (95 % interval 1.50 to 1.90) times as much"
+    ) in words
+    assert "the mask as it was drawn 0.032 0.031 to 0.033 0.032 0.031 to 0.033" in words
+    row = "0.170 0.150 to 0.190 0.170 0.150 to 0.190 1.70 1.50 to 1.90 1.70 1.50 to 1.90"
+    assert f"the mask rounded to its grey levels {row}" in words
+    assert "the mask with faint noise 0.260" in words
+    assert "its standard deviation 0.05" in words
+
+
+@pytest.mark.parametrize(
+    ("rounded", "noisy", "verdict"),
+    [
+        ((1.5, 1.9), (0.9, 1.1), "So part of what comes back was hidden"),
+        ((0.9, 1.9), (2.5, 2.7), "hides much is not shown"),
+        ((1.03, 1.04), (2.5, 2.7), "hides much is not shown"),
+        ((1.5,), (2.5,), "One subject is too few to say more"),
+        (None, (2.5, 2.7), "or the network stumbles over noise"),
+        (None, (0.9, 1.1), "hides much is not shown"),
+    ],
+)
+def test_hiding_is_judged_by_rounding_where_it_can_be(write, rounded, noisy, verdict):
+    evaluation = make_evaluation()
+    evaluation["test"]["hidden_channel"] = make_hidden_channel(rounded, noisy)
+    words = write(evaluation).words
+    verdicts = ("So part", "is not shown", "to say more", "or the network stumbles")
+    assert verdict in words
+    assert sum(phrase in words for phrase in verdicts) == 1
+
+
+def test_a_cycle_without_error_has_no_verdict(write):
+    evaluation = make_evaluation()
+    channel = make_hidden_channel((None, None), (None, None))
+    channel["mae"]["plain"] = summarize([0, 0], 0)
+    evaluation["test"]["hidden_channel"] = channel
+    words = write(evaluation).words
+    assert "a network can cheat" in words
+    assert "times as much" not in words
+
+
 def test_what_needs_truth_is_left_out_and_said_so(write):
     words = write(without_truth(make_evaluation())).words
     assert "can't be measured. They are left out." in words
@@ -131,6 +212,9 @@ def test_what_needs_truth_is_left_out_and_said_so(write):
     assert "the generators' weights as the last step left them" in words
     for absent in ("Sensitivity", "Hausdorff", "against the true mask", "Equation 9", "Neither"):
         assert absent not in words
+    for absent in ("Against the truth", "PSNR, dB", "rounded to its grey levels"):
+        assert absent not in words
+    assert "from the mask with faint noise, 2.60 (95 % interval 2.50 to 2.70) times" in words
     assert "against where it began 3.300e-3 3.300e-3 0.053 0.053" in words
 
 

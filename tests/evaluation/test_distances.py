@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
@@ -5,6 +7,8 @@ from scipy.linalg import sqrtm
 from brainsynth_jax.evaluation.distances import (
     RealSet,
     compare_to_real,
+    divide_by_subject,
+    extrapolated_frechet_distance,
     frechet_distance,
     kernel_distance,
 )
@@ -45,6 +49,45 @@ def test_singular_covariances_are_no_trouble():
     assert frechet_distance(constant, constant + 2) == pytest.approx(40 * 4)
 
 
+@pytest.mark.parametrize(("count", "other"), [(64, 64), (64, 400), (200, 100)])
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (0.3, 1.3)])
+def test_extrapolation_finds_the_distance_of_the_distributions(count, other, mean, scale):
+    known = 32 * (mean**2 + (scale - 1) ** 2)
+    plain, extrapolated = [], []
+    for seed in range(12):
+        pair = normal(count, 32, mean, scale, seed), normal(other, 32, seed=100 + seed)
+        plain.append(frechet_distance(*pair))
+        extrapolated.append(extrapolated_frechet_distance(*pair, seed))
+    bias = np.mean(plain) - known
+    assert np.all(np.abs(np.array(extrapolated) - known) < np.array(plain) - known)
+    error = np.std(extrapolated) / np.sqrt(12)
+    assert np.mean(extrapolated) == pytest.approx(known, abs=3 * error + 0.05 * bias)
+    assert 5 * error < bias
+    if known == 0:
+        assert min(extrapolated) < 0 < max(extrapolated)
+
+
+def test_what_has_no_bias_is_not_moved():
+    constant = np.ones((80, 40))
+    assert extrapolated_frechet_distance(constant, constant, 0) == pytest.approx(0, abs=1e-9)
+    assert extrapolated_frechet_distance(constant, constant + 2, 0) == pytest.approx(160)
+
+
+def test_extrapolation_needs_twice_as_many_images_as_features():
+    many = normal(60, 10)
+    for least, features in ((20, 10), (16, 3)):
+        few = many[:least, :features]
+        assert isinstance(extrapolated_frechet_distance(few, many[:, :features], 0), float)
+        assert extrapolated_frechet_distance(few[1:], many[:, :features], 0) is None
+        assert extrapolated_frechet_distance(many[:, :features], few[1:], 0) is None
+
+
+def test_extrapolation_is_decided_by_its_seed():
+    pair = normal(30), normal(40, seed=1)
+    values = [extrapolated_frechet_distance(*pair, seed) for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
 def test_kernel_distance_agrees_with_its_sums():
     first, second = normal(7, seed=1), normal(9, mean=0.4, seed=2)
 
@@ -83,7 +126,7 @@ def test_distance_grows_with_what_sets_them_apart(distance):
     assert shifts == sorted(shifts)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("distance", [*DISTANCES, partial(extrapolated_frechet_distance, seed=0)])
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -146,6 +189,49 @@ def test_fresh_samples_are_near_the_floor_and_others_above(distance):
     apart = compare_to_real(distance, same + 2, real, everyone, seed=0)
     assert apart["floor"] == result["floor"]
     assert apart["interval_95"][0] > 3 * high
+
+
+def test_division_by_subject_keeps_each_subject_together():
+    subjects = np.random.default_rng(0).permutation(list("aaabbbbccddddd"))
+    divisions = list(divide_by_subject(subjects, 2, [99, 99], 40, np.random.default_rng(0)))
+    for first, second in divisions:
+        np.testing.assert_array_equal(np.sort([*first, *second]), np.arange(14))
+        assert not set(subjects[first]) & set(subjects[second])
+        assert len(set(subjects[second])) == 2
+    # All pairs of four subjects come up.
+    assert len({frozenset(subjects[second]) for _, second in divisions}) == 6
+
+
+def test_division_by_subject_cuts_at_random_and_leaves_half_of_the_subjects():
+    subjects = np.repeat(["a", "b", "c", "d", "e"], 10)
+    sides = list(divide_by_subject(subjects, 4, [5, 7], 200, np.random.default_rng(0)))
+    assert {(len(first), len(second)) for first, second in sides} == {(5, 7)}
+    for side in zip(*sides, strict=True):
+        assert all(len(set(rows)) == len(rows) for rows in side)
+        assert set(np.concatenate(side)) == set(range(50))
+    whole = next(divide_by_subject(subjects, 4, [99, 99], 1, np.random.default_rng(0)))
+    assert [len(side) for side in whole] == [30, 20]
+    ((first, second),) = divide_by_subject(["a"] * 9, 1, [9, 9], 1, np.random.default_rng(0))
+    assert (len(first), len(second)) == (9, 0)
+
+
+def test_extrapolated_distance_has_a_floor_and_no_interval():
+    real = draw_subjects(20, 10, 0)
+    held_out = RealSet(real.features[:100], real.subjects[:100])
+    extrapolated = partial(extrapolated_frechet_distance, seed=3)
+    samples = draw_samples(100, 1)
+    result = compare_to_real(extrapolated, samples, held_out, real, 0, resamples=0, divisions=5)
+    plain = compare_to_real(frechet_distance, samples, held_out, real, 0, resamples=0, divisions=5)
+    assert result["interval_95"] is plain["interval_95"] is None
+    assert result["value"] == extrapolated(samples, held_out.features)
+    # Divided in the same way; of each bias the part that comes with images is gone.
+    assert result["floor_images"] == plain["floor_images"] == [100, 100]
+    assert result["value"] < plain["value"]
+    assert result["floor"] < plain["floor"]
+
+    wide = RealSet(np.tile(real.features, 50), real.subjects)
+    few = compare_to_real(extrapolated, wide.features, wide, wide, seed=0, resamples=2)
+    assert few["value"] is few["interval_95"] is few["floor"] is few["floor_range"] is None
 
 
 def test_floor_never_has_a_subject_on_both_sides():

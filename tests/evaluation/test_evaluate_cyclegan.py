@@ -10,6 +10,7 @@ import pytest
 from brainsynth_jax.data.masks import BRAIN, ENHANCING, render_mask
 from brainsynth_jax.data.pipeline import SliceBatch
 from brainsynth_jax.evaluation.cyclegan import (
+    NOISE_STD,
     MaskStyle,
     Translations,
     draw_tumors,
@@ -20,7 +21,7 @@ from brainsynth_jax.evaluation.cyclegan import (
 )
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline
 
-SIZE = 8
+SIZE = 16
 MASK = MaskStyle("tumor_in_brain", "whole", 0.5)
 LEVELS = np.float32([-1, 0, 1])
 
@@ -50,7 +51,7 @@ def glioma_slices(subjects):
     tissue[:, 1:-1, 1:-1] = BRAIN
     tissue[:, 3:5, 3:5] = ENHANCING
     return SliceBatch(
-        image=np.where(tissue > 0, np.where(tissue > 1, 0.75, 0), -1)[..., None].astype(np.float32),
+        image=np.float32([-0.75, 0, 0.5, 0.5, 0.5])[tissue][..., None],
         mask=render_mask(tissue, MASK.style, MASK.classes)[..., None],
         tissue=tissue,
         subjects=list(subjects),
@@ -82,6 +83,20 @@ def test_translations_and_their_terms_follow_the_definitions():
     )
 
 
+def test_the_noise_on_a_mask_is_small_and_the_same_in_any_company():
+    translate = make_translate(MODEL, None)
+    image = flat(0.2, 0.3)
+    made = translate_slices(translate, STATE, image, image)
+    # G_BA halves the noise with the mask.
+    noise = 2 * (made.cycled_a_noisy - made.cycled_a)
+    assert noise.std() == pytest.approx(NOISE_STD, rel=0.1)
+    assert abs(noise.mean()) < NOISE_STD / 5
+    alone = translate_slices(translate, STATE, image[1:], image[1:])
+    np.testing.assert_array_equal(alone.cycled_a_noisy, made.cycled_a_noisy[1:])
+    at_once, _ = translate(STATE.best_generators, STATE.discriminators, image, image)
+    np.testing.assert_allclose(at_once["cycled_a_noisy"], made.cycled_a_noisy, rtol=1e-6)
+
+
 def test_the_cycle_term_is_weighted():
     model = SimpleNamespace(generator=Times(), discriminator=Times(), cycle_weight=4.0)
     state = SimpleNamespace(
@@ -110,6 +125,7 @@ def translations_of(fake_b, slices):
         fake_a=slices.image - 0.2,
         cycled_b=slices.mask + 0.3,
         cycled_a_rounded=slices.image + 0.4,
+        cycled_a_noisy=slices.image + 0.15,
         terms=dict.fromkeys(
             ("dis_real_a", "dis_fake_a", "dis_real_b", "dis_fake_b", "adv_ab", "adv_ba", "cycle"),
             0.5,
@@ -129,12 +145,55 @@ def test_a_perfect_translator_scores_one_and_each_error_lands_under_its_name():
         abs=1e-6,
     )
     assert part["mse"]["b_to_a"] == pytest.approx(0.04)
+    assert part["translation"]["a_to_b"]["ssim"]["mean"] == pytest.approx(1)
+    assert part["translation"]["a_to_b"]["psnr"]["identical"] == 2
+    assert part["translation"]["b_to_a"]["mae"]["mean"] == pytest.approx(0.2)
+    assert part["translation"]["b_to_a"]["psnr"]["mean"] == pytest.approx(20)
+    hidden = part["hidden_channel"]
+    assert hidden["noise_std"] == NOISE_STD
+    errors = {name: summary["mean"] for name, summary in hidden["mae"].items()}
+    assert errors == pytest.approx({"plain": 0.1, "rounded": 0.4, "noisy": 0.15})
+    ratios = {name: summary["mean"] for name, summary in hidden["ratio"].items()}
+    assert ratios == pytest.approx({"rounded": 4, "noisy": 1.5}, rel=1e-5)
     assert part["paired_cycle"] == pytest.approx(10 * (0 + 0.2))
     assert part["table2"]["Gen"] == pytest.approx(1.5)
     for scores in (part["segmentation"], part["threshold_baseline"]):
         assert scores["summary"]["dice"]["mean"] == 1.0
         assert scores["subjects"].keys() == {"P1", "P2"}
     assert part["threshold_baseline"]["threshold"] == 2.0
+
+
+class Hides:
+    """Networks whose masks look flat: a fiftieth of the scan, too faint to see, and read back."""
+
+    def apply(self, variables, image):
+        rounded = jnp.round(image)
+        hidden = jnp.clip((image - rounded) / 0.02, -1, 1)
+        return jnp.where(variables["params"] == 0, 0.02 * image, hidden)
+
+
+class Flattens:
+    """Networks that keep nothing but the levels -1, 0 and 1."""
+
+    def apply(self, variables, image):
+        return jnp.round(image)
+
+
+@pytest.mark.parametrize(("network", "hides"), [(Hides(), True), (Flattens(), False)])
+def test_a_scan_hidden_in_faint_greys_is_found(network, hides):
+    slices = glioma_slices(["P1", "P2"])
+    image = np.random.default_rng(0).uniform(-1, 1, slices.image.shape).astype(np.float32)
+    slices = slices._replace(image=image)
+    model = SimpleNamespace(generator=network, discriminator=Times(), cycle_weight=10.0)
+    state = SimpleNamespace(
+        best_generators={"ab": jnp.float32(0), "ba": jnp.float32(1)},
+        discriminators=STATE.discriminators,
+    )
+    made = translate_slices(make_translate(model, LEVELS), state, image, slices.mask)
+    ratios = evaluate_split(made, slices, slices, None, None, seed=0)["hidden_channel"]["ratio"]
+    for name in ("rounded", "noisy"):
+        low, high = ratios[name]["interval_95"]
+        assert low > 100 if hides else low == high == 1, name
 
 
 def test_a_translator_that_misses_one_subject_scores_half():
@@ -152,6 +211,10 @@ def test_without_true_masks_what_needs_them_is_none():
     made = translations_of(slices.mask, slices)._replace(cycled_a_rounded=None)
     part = evaluate_split(made, slices, slices, None, None, seed=0)
     assert part["segmentation"] is part["threshold_baseline"] is part["paired_cycle"] is None
+    assert part["translation"] is None
+    for part_of in (part["hidden_channel"]["mae"], part["hidden_channel"]["ratio"]):
+        assert part_of["rounded"] is None
+        assert part_of["noisy"]["mean"] > 0
     for errors in (part["mae"], part["mse"]):
         missing = {name for name, value in errors.items() if value is None}
         assert missing == {"a_to_b", "b_to_a", "cycled_a_rounded"}

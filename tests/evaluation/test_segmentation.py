@@ -2,15 +2,20 @@ import json
 
 import numpy as np
 import pytest
+from skimage.measure import regionprops
 from skimage.metrics import hausdorff_distance
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from brainsynth_jax.evaluation.segmentation import (
     METRICS,
+    centroid_error_mm,
     dice,
     hausdorff_95_mm,
     precision,
+    score_slices,
     score_subjects,
     sensitivity,
+    split_subjects,
     summarize_difference,
     summarize_subjects,
 )
@@ -126,6 +131,37 @@ def test_hausdorff_is_undefined_without_tumor_or_spacing():
     assert hausdorff_95_mm(full, full, (1, 1, 1), numbers) == 0
 
 
+def test_centroid_error_of_shifted_squares_is_the_shift_times_the_spacing():
+    assert centroid_error_mm(square(5, 5), square(5, 8), (5, 1, 2), [0]) == pytest.approx(6)
+    assert centroid_error_mm(square(5, 5), square(9, 8), (5, 1, 2), [0]) == pytest.approx(
+        np.hypot(4, 6)
+    )
+    # The same centre, whatever the size.
+    assert centroid_error_mm(square(5, 5, 2), square(4, 4, 4), (5, 1, 2), [0]) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_centroid_error_agrees_with_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    masks = rng.random((2, 4, 9, 13)) < rng.random((2, 4, 1, 1))
+    spacing_mm, slice_numbers = (3.0, 0.9, 1.1), np.array([4, 5, 9, 20])
+    centroids = []
+    for mask in masks:
+        volume = np.zeros((21, 9, 13), int)
+        volume[slice_numbers] = mask
+        centroids.append(regionprops(volume, spacing=spacing_mm)[0].centroid)
+    assert centroid_error_mm(*masks, spacing_mm, slice_numbers) == pytest.approx(
+        np.linalg.norm(np.subtract(*centroids))
+    )
+
+
+def test_centroid_error_is_undefined_without_tumor_or_spacing():
+    full = ~EMPTY
+    assert np.isnan(centroid_error_mm(EMPTY, full, (1, 1, 1), range(3)))
+    assert np.isnan(centroid_error_mm(full, EMPTY, (1, 1, 1), range(3)))
+    assert np.isnan(centroid_error_mm(full, full, (np.nan, 1, 1), range(3)))
+
+
 @pytest.fixture
 def scored():
     # Subject "b" has its slices apart and out of order; nothing is drawn for "c".
@@ -145,14 +181,21 @@ def test_scores_are_of_whole_subjects(scored):
         "sensitivity": pytest.approx(0.75),
         "precision": pytest.approx(0.75),
         "hausdorff_95_mm": pytest.approx(2),
+        "centroid_error_mm": pytest.approx(2),
         "slices": 1,
     }
-    assert scored["b"] == {**dict.fromkeys(METRICS[:3], 1.0), "hausdorff_95_mm": 0.0, "slices": 3}
+    assert scored["b"] == {
+        **dict.fromkeys(METRICS[:3], 1.0),
+        "hausdorff_95_mm": 0.0,
+        "centroid_error_mm": 0.0,
+        "slices": 3,
+    }
     assert scored["c"] == {
         "dice": 0.0,
         "sensitivity": 0.0,
         "precision": None,
         "hausdorff_95_mm": None,
+        "centroid_error_mm": None,
         "slices": 1,
     }
 
@@ -163,6 +206,77 @@ def test_a_subjects_dice_pools_its_slices():
     drawn = np.concatenate([square(5, 5), np.zeros((1, 20, 22), bool)])
     scores = score_subjects(drawn, truths, ["a", "a"], [0, 1], np.ones((2, 3)))
     assert scores["a"]["dice"] == pytest.approx(2 / 3)
+
+
+def test_each_slice_is_scored_by_itself():
+    rng = np.random.default_rng(0)
+    drawn, true = rng.random((2, 5, 9, 13)) < 0.3
+    drawn[1], true[3] = False, False
+    subjects, slice_numbers = ["b", "a", "b", "b", "a"], [31, 7, 12, 30, 3]
+    spacing_mm = rng.uniform(0.5, 3, (5, 3))
+    rows = score_slices(drawn, true, subjects, slice_numbers, spacing_mm)
+    order = [4, 1, 2, 3, 0]
+    for row, k in zip(rows, order, strict=True):
+        d, t = drawn[k].ravel(), true[k].ravel()
+        distances = dict.fromkeys(METRICS[3:])
+        if d.any() and t.any():
+            centres = [
+                regionprops(mask.astype(int), spacing=spacing_mm[k, 1:])[0].centroid
+                for mask in (drawn[k], true[k])
+            ]
+            distances = {
+                "hausdorff_95_mm": pytest.approx(
+                    brute_hausdorff(drawn[k : k + 1], true[k : k + 1], spacing_mm[k], [0])
+                ),
+                "centroid_error_mm": pytest.approx(np.linalg.norm(np.subtract(*centres))),
+            }
+        assert row == {
+            "subject": subjects[k],
+            "slice_number": slice_numbers[k],
+            "dice": pytest.approx(f1_score(t, d)),
+            "sensitivity": pytest.approx(recall_score(t, d)) if t.any() else None,
+            "precision": pytest.approx(precision_score(t, d)) if d.any() else None,
+            **distances,
+        }
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+def test_subjects_are_split_and_their_slices_sorted():
+    drawn = np.arange(5)[:, None, None] == np.arange(5)[None, :, None]
+    spacing_mm = np.arange(1, 16.0).reshape(5, 3)
+    split = split_subjects(drawn, ~drawn, ["b", "a", "b", "b", "a"], [31, 7, 12, 30, 3], spacing_mm)
+    assert list(split) == ["a", "b"]
+    for name, order in (("a", [4, 1]), ("b", [2, 3, 0])):
+        np.testing.assert_array_equal(split[name].prediction, drawn[order])
+        np.testing.assert_array_equal(split[name].truth, ~drawn[order])
+        np.testing.assert_array_equal(split[name].slice_numbers, np.sort(split[name].slice_numbers))
+        np.testing.assert_array_equal(split[name].spacing_mm, spacing_mm[order])
+
+
+@pytest.mark.parametrize("score", [score_subjects, score_slices])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": ["a", "b"]}, r"\(3, 5, 7\), 2, \(3,\) and \(3, 3\)"),
+        ({"slice_numbers": [1, 2]}, r"\(3, 5, 7\), 3, \(2,\) and \(3, 3\)"),
+        ({"spacing_mm": np.ones(3)}, r"\(3, 5, 7\), 3, \(3,\) and \(3,\)"),
+        ({"predictions": EMPTY[None], "truths": EMPTY[None]}, r"\(1, 3, 5, 7\)"),
+        ({"truths": EMPTY[:, :4]}, r"\(3, 5, 7\).*\(3, 4, 7\)"),
+        ({"slice_numbers": [4, 6, 4]}, r"different numbers, got \[4, 4, 6\] of a"),
+        ({"spacing_mm": np.array([[1, 1, 1], [1, 0, 1], [1, np.nan, 1]])}, "got 0 to 1"),
+        ({"spacing_mm": np.array([[1, 1, np.inf]] * 3)}, "got 1 to inf"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(score, changes, message):
+    arguments = {
+        "predictions": EMPTY,
+        "truths": EMPTY,
+        "subjects": ["a"] * 3,
+        "slice_numbers": [4, 6, 5],
+        "spacing_mm": np.ones((3, 3)),
+    }
+    with pytest.raises(ValueError, match=message):
+        score(**arguments | changes)
 
 
 def test_summary_counts_what_is_undefined(scored):

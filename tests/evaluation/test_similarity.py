@@ -9,6 +9,7 @@ from brainsynth_jax.evaluation.similarity import (
     count_scales,
     ms_ssim,
     pairwise_ms_ssim,
+    ssim,
 )
 
 BORDER = 5  # of places whose 11 x 11 window does not lie inside the image
@@ -20,6 +21,18 @@ def smooth_images(count, side, seed=0, sigma=2):
     return np.clip(smooth / smooth.std() / 2, -1, 1)[..., None].astype(np.float32)
 
 
+def skimage_ssim_map(x, y):
+    return structural_similarity(
+        x,
+        y,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        data_range=2,
+        sigma=1.5,
+        full=True,
+    )[1]
+
+
 def skimage_ms_ssim(x, y, scales):
     """Of two (S, S) images: scikit-image's SSIM and contrast maps, put together as published.
 
@@ -28,19 +41,11 @@ def skimage_ms_ssim(x, y, scales):
     weights = np.array(SCALE_WEIGHTS[:scales]) / np.sum(SCALE_WEIGHTS[:scales])
     value = 1.0
     for scale, weight in enumerate(weights):
-        _, ssim = structural_similarity(
-            x,
-            y,
-            gaussian_weights=True,
-            use_sample_covariance=False,
-            data_range=2,
-            sigma=1.5,
-            full=True,
-        )
+        similarity = skimage_ssim_map(x, y)
         if scale < scales - 1:
             mean_x, mean_y = (gaussian_filter(z, 1.5, truncate=3.5) for z in (x, y))
-            ssim = ssim / ((2 * mean_x * mean_y + 0.0004) / (mean_x**2 + mean_y**2 + 0.0004))
-        value *= ssim[BORDER:-BORDER, BORDER:-BORDER].mean() ** weight
+            similarity /= (2 * mean_x * mean_y + 0.0004) / (mean_x**2 + mean_y**2 + 0.0004)
+        value *= similarity[BORDER:-BORDER, BORDER:-BORDER].mean() ** weight
         side = len(x) // 2 * 2
         x, y = (
             z[:side, :side].reshape(side // 2, 2, side // 2, 2).mean(axis=(1, 3)) for z in (x, y)
@@ -55,6 +60,17 @@ def test_every_scale_holds_the_window(side, scales):
     assert count_scales(side) == scales
 
 
+@pytest.mark.parametrize("side", [11, 12, 32, 75, 128])
+def test_ssim_agrees_with_scikit_image(side):
+    first = smooth_images(3, side)
+    second = np.clip(first + 0.3 * smooth_images(3, side, seed=1), -1, 1)
+    expected = [
+        skimage_ssim_map(np.float64(x), np.float64(y))[BORDER:-BORDER, BORDER:-BORDER].mean()
+        for x, y in zip(first[..., 0], second[..., 0], strict=True)
+    ]
+    np.testing.assert_allclose(ssim(first, second), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("side", [21, 32, 75, 128, 180])
 def test_ms_ssim_agrees_with_scikit_image(side):
     first = smooth_images(2, side)
@@ -66,17 +82,25 @@ def test_ms_ssim_agrees_with_scikit_image(side):
     np.testing.assert_allclose(ms_ssim(first, second), expected, rtol=1e-4)
 
 
-def test_equal_images_score_one_and_order_does_not_matter():
+@pytest.mark.parametrize("measure", [ssim, ms_ssim])
+def test_equal_images_score_one_and_order_does_not_matter(measure):
     first, second = smooth_images(3, 64), smooth_images(3, 64, seed=1)
-    np.testing.assert_allclose(ms_ssim(first, first), 1, atol=1e-5)
-    np.testing.assert_allclose(ms_ssim(first, second), ms_ssim(second, first), rtol=1e-5)
+    np.testing.assert_allclose(measure(first, first), 1, atol=1e-5)
+    np.testing.assert_allclose(measure(first, second), measure(second, first), rtol=1e-5)
 
 
 def test_constant_images_differ_in_luminance_alone():
     low, high = (np.full((1, 32, 32, 1), level, np.float32) for level in (0.2, 0.6))
     luminance = (2 * 0.2 * 0.6 + 0.0004) / (0.2**2 + 0.6**2 + 0.0004)
     weight = SCALE_WEIGHTS[1] / sum(SCALE_WEIGHTS[:2])
+    np.testing.assert_allclose(ssim(low, high), luminance, rtol=1e-4)
     np.testing.assert_allclose(ms_ssim(low, high), luminance**weight, rtol=1e-5)
+
+
+def test_opposed_contrast_has_a_negative_ssim():
+    board = 0.3 * (-1.0) ** np.indices((16, 16)).sum(axis=0)[None, ..., None]
+    expected = (0.0036 - 2 * 0.3**2) / (0.0036 + 2 * 0.3**2)
+    np.testing.assert_allclose(ssim(0.5 + board, 0.5 - board), expected, rtol=1e-4)
 
 
 def test_negative_contrast_is_zero_and_no_nan():
@@ -84,11 +108,12 @@ def test_negative_contrast_is_zero_and_no_nan():
     np.testing.assert_array_equal(ms_ssim(image, -image), 0)
 
 
-def test_images_that_cannot_be_compared_are_refused():
+@pytest.mark.parametrize("measure", [ssim, ms_ssim])
+def test_images_that_cannot_be_compared_are_refused(measure):
     with pytest.raises(ValueError, match="at least 11 pixels"):
-        ms_ssim(jnp.zeros((1, 10, 10, 1)), jnp.zeros((1, 10, 10, 1)))
+        measure(jnp.zeros((1, 10, 10, 1)), jnp.zeros((1, 10, 10, 1)))
     with pytest.raises(ValueError, match="one shape"):
-        ms_ssim(jnp.zeros((1, 16, 16, 1)), jnp.zeros((2, 16, 16, 1)))
+        measure(jnp.zeros((1, 16, 16, 1)), jnp.zeros((2, 16, 16, 1)))
 
 
 def test_all_pairs_are_taken_where_there_are_no_more():

@@ -1,11 +1,17 @@
+import json
+
 import numpy as np
 import pytest
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from brainsynth_jax.evaluation.translation import (
     PUBLISHED_TABLE2,
     mae,
     mse,
     paired_cycle,
+    psnr,
+    score_hidden_channel,
+    score_translation,
     table2,
 )
 
@@ -72,7 +78,7 @@ def test_errors_of_many_float32_images_lose_no_precision():
     assert mae(image, np.zeros_like(image)) == pytest.approx(float(np.float32(0.1)), rel=1e-12)
 
 
-@pytest.mark.parametrize("measure", [mse, mae])
+@pytest.mark.parametrize("measure", [mse, mae, psnr])
 def test_images_that_would_broadcast_are_refused(measure):
     with pytest.raises(ValueError, match=r"\(2, 3, 3, 1\).*\(2, 3, 3\)"):
         measure(np.zeros((2, 3, 3, 1)), np.zeros((2, 3, 3)))
@@ -83,3 +89,139 @@ def test_paired_cycle_is_equation_9():
     fake_a, fake_b = np.full((2, 3, 3, 1), 0.25), np.full((2, 3, 3, 1), 0.0)
     assert paired_cycle(image_a, image_b, fake_a, fake_b) == pytest.approx(10 * (1 + 0.25))
     assert paired_cycle(image_a, image_b, fake_a, fake_b, weight=2) == pytest.approx(2.5)
+
+
+def pairs_of(count, side=16, seed=0):
+    targets = np.random.default_rng(seed).uniform(-1, 1, (count, side, side, 1))
+    noise = np.random.default_rng(seed + 1).normal(size=targets.shape)
+    spread = np.linspace(0.05, 0.5, count).reshape(-1, 1, 1, 1)
+    images = np.clip(targets + spread * noise, -1, 1)
+    return images.astype(np.float32), targets.astype(np.float32)
+
+
+def flat(*values):
+    return np.stack([np.full((16, 16, 1), value, np.float32) for value in values])
+
+
+def test_psnr_agrees_with_scikit_image():
+    images, targets = pairs_of(4)
+    expected = [
+        peak_signal_noise_ratio(np.float64(t), np.float64(i), data_range=2)
+        for i, t in zip(images, targets, strict=True)
+    ]
+    np.testing.assert_allclose(psnr(images, targets), expected, rtol=1e-9)
+
+
+def test_psnr_by_hand():
+    # Black for white is the worst, a tenth of the range 20 dB, nothing wrong without end.
+    np.testing.assert_allclose(
+        psnr(flat(-1, 0.2, 0.5), flat(1, 0, 0.5)), [0, 20, np.inf], atol=1e-6
+    )
+
+
+def test_scores_are_averaged_by_subject_and_agree_with_scikit_image():
+    images, targets = pairs_of(5)
+    of_image = {"mse": [], "mae": [], "psnr": [], "ssim": []}
+    for image, target in zip(np.float64(images), np.float64(targets), strict=True):
+        x, y = image[..., 0], target[..., 0]
+        of_image["mse"].append(mean_squared_error(x, y))
+        of_image["mae"].append(np.abs(x - y).mean())
+        of_image["psnr"].append(peak_signal_noise_ratio(y, x, data_range=2))
+        settings = {"gaussian_weights": True, "use_sample_covariance": False, "sigma": 1.5}
+        of_image["ssim"].append(structural_similarity(x, y, data_range=2, **settings))
+    scores = score_translation(images, targets, ["B", "A", "B", "B", "A"], seed=0)
+    assert scores.keys() == of_image.keys()
+    for name, values in of_image.items():
+        b, a = np.mean([values[k] for k in (0, 2, 3)]), np.mean([values[k] for k in (1, 4)])
+        assert scores[name]["mean"] == pytest.approx((a + b) / 2, rel=1e-4), name
+        # Of two subjects, each tail of the bootstrap holds a quarter: the interval is the two.
+        assert scores[name]["interval_95"] == pytest.approx(sorted((a, b)), rel=1e-4), name
+        assert (scores[name]["subjects"], scores[name]["undefined"]) == (2, 0)
+
+
+def test_equal_images_have_no_psnr_and_the_best_of_the_rest():
+    images = pairs_of(3)[0]
+    scores = score_translation(images, images, ["A", "A", "B"], seed=0)
+    assert scores["psnr"] == {
+        "mean": None,
+        "interval_95": None,
+        "subjects": 0,
+        "undefined": 2,
+        "identical": 3,
+    }
+    assert scores["mse"]["mean"] == scores["mae"]["mean"] == 0
+    assert scores["ssim"]["mean"] == pytest.approx(1)
+    json.dumps(scores, allow_nan=False)
+
+
+def test_an_equal_image_is_left_out_of_its_subjects_psnr():
+    scores = score_translation(flat(0.2, 0.5, 0.02), flat(0, 0.5, 0), ["A", "A", "B"], seed=0)
+    assert scores["psnr"]["mean"] == pytest.approx((20 + 40) / 2)
+    assert (scores["psnr"]["undefined"], scores["psnr"]["identical"]) == (0, 1)
+    assert scores["mae"]["mean"] == pytest.approx((0.1 + 0.02) / 2)
+
+
+def test_one_subject_has_a_mean_and_no_interval():
+    scores = score_translation(*pairs_of(2), ["A", "A"], seed=0)
+    for name, summary in scores.items():
+        assert summary["mean"] is not None, name
+        assert summary["interval_95"] is None, name
+
+
+def test_a_disturbed_cycle_is_judged_within_each_subject():
+    images = flat(0, 0, 0)
+    scores = score_hidden_channel(
+        images,
+        flat(0.1, -0.1, 0.2),
+        {"rounded": flat(0.1, 0.3, 0.8), "noisy": flat(0.1, 0.1, -0.2), "unknown": None},
+        ["A", "A", "B"],
+        seed=0,
+    )
+    for name, mean in (("plain", 0.15), ("rounded", 0.5), ("noisy", 0.15)):
+        assert scores["mae"][name]["mean"] == pytest.approx(mean), name
+    # 2 in A and 4 in B: not 0.5 / 0.15, nor the mean of the three slices' ratios.
+    assert scores["ratio"]["rounded"]["mean"] == pytest.approx(3)
+    assert scores["ratio"]["rounded"]["interval_95"] == pytest.approx([2, 4])
+    assert scores["ratio"]["noisy"]["mean"] == pytest.approx(1)
+    assert scores["mae"]["unknown"] is scores["ratio"]["unknown"] is None
+    assert "plain" not in scores["ratio"]
+    json.dumps(scores, allow_nan=False)
+
+
+def test_a_cycle_without_error_has_no_ratio():
+    images = flat(0, 0)
+    scores = score_hidden_channel(
+        images, flat(0, 0.1), {"noisy": flat(0.1, 0.3)}, ["A", "B"], seed=0
+    )
+    assert scores["ratio"]["noisy"]["mean"] == pytest.approx(3)
+    assert scores["ratio"]["noisy"]["undefined"] == 1
+
+
+def score_both(images, targets, subjects):
+    score_translation(images, targets, subjects, 0)
+
+
+def score_disturbed(images, targets, subjects):
+    score_hidden_channel(targets, targets, {"noisy": images}, subjects, 0)
+
+
+@pytest.mark.parametrize("score", [score_both, score_disturbed])
+@pytest.mark.parametrize(
+    ("images", "subjects", "words"),
+    [
+        (flat(0, 0)[:, :12], ["A", "B"], r"\(2, 12, 16, 1\) and \(2, 16, 16, 1\)"),
+        (flat(0), ["A", "B"], "got 1, 2 and 2"),
+        (flat(0, 0), ["A"], "got 2, 2 and 1"),
+        (flat(0, 1.1), ["A", "B"], "got 0 to 1.1"),
+        (flat(-127, 127), ["A", "B"], "got -127 to 127"),
+        (flat(0, np.nan), ["A", "B"], "got nan to nan"),
+    ],
+)
+def test_pairs_that_cannot_be_scored_are_refused(score, images, subjects, words):
+    with pytest.raises(ValueError, match=words):
+        score(images, flat(0, 0), subjects)
+
+
+def test_no_pair_at_all_is_refused():
+    with pytest.raises(ValueError, match="at least one, got 0, 0 and 0"):
+        score_translation(flat(0)[:0], flat(0)[:0], [], 0)

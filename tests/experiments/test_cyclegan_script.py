@@ -66,7 +66,7 @@ def test_evaluation_json_holds_the_papers_numbers_and_the_baseline(finished_run)
         assert part["paired_cycle"] == pytest.approx(10 * (mae["a_to_b"] + mae["b_to_a"]))
         for scores in (part["segmentation"], part["threshold_baseline"]):
             assert set(scores["summary"]) == {
-                *("dice", "sensitivity", "precision", "hausdorff_95_mm")
+                *("dice", "sensitivity", "precision", "hausdorff_95_mm", "centroid_error_mm")
             }
             assert 0 <= scores["summary"]["dice"]["mean"] <= 1
     assert evaluation["published_table2"]["unet"]["Gen"] == 2.572
