@@ -3,6 +3,8 @@
 `options` holds one attribute for each flag of `dcgan.py`.
 """
 
+import csv
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -15,20 +17,20 @@ from dataset import note_data
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.evaluation.collapse import Collapse, find_collapse, find_fault
-from brainsynth_jax.evaluation.copies import coarsen
+from brainsynth_jax.evaluation.copies import VERDICTS, Move, Slices, align, coarsen
 from brainsynth_jax.evaluation.dcgan import (
     RealSlices,
     Reference,
     critic_gaps,
     evaluate_samples,
-    find_nearest,
+    list_copies,
     make_judge,
     measure_reference,
     rank_by_likeness,
     watch_samples,
 )
 from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
-from brainsynth_jax.evaluation.features import make_space
+from brainsynth_jax.evaluation.features import FeatureSpace, make_space
 from brainsynth_jax.files import write_atomically
 from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film, save_sample_grid
 from brainsynth_jax.progress import Progress
@@ -66,15 +68,18 @@ def load_reference(options: SimpleNamespace, dataset: SliceDataset, cache_dir: P
 
     train, test = load(dataset.train_a), load(dataset.test_a)
     space = make_space(train.images, options.seed, cache_dir)
-    return measure_reference(train, test, space, options.seed, _load_coarse(dataset.train_a))
+    training = _look_at_all(dataset.train_a, space)
+    return measure_reference(train, test, space, options.seed, training)
 
 
-def _load_coarse(records: Records) -> np.ndarray:
-    """All of them, however many: a few at a time are held at full size."""
-    starts = range(0, len(records), _COMPARED_SLICES)
-    places = np.arange(len(records))
-    parts = [records.take(places[start : start + _COMPARED_SLICES]) for start in starts]
-    return np.concatenate([coarsen(load_images(part)[0]) for part in parts])
+def _look_at_all(records: Records, space: FeatureSpace) -> Slices:
+    """However many they are: a few at a time are held at full size."""
+    parts = []
+    for start in range(0, len(records), _COMPARED_SLICES):
+        places = np.arange(start, min(start + _COMPARED_SLICES, len(records)))
+        images, subjects = load_images(records.take(places))
+        parts.append(Slices(coarsen(images), space.extract(images), subjects))
+    return Slices(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def make_finish_epoch(
@@ -109,7 +114,7 @@ def evaluate_run(
     workdir: Path,
     checkpoint: str,
 ) -> dict:
-    """Writes evaluation.json, the final pictures, the film and report.html."""
+    """Writes evaluation.json, copies.csv, the final pictures, the film and report.html."""
     sampler = Sampler(model, options.sample_dropout)
     with Progress("Drawing slices to evaluate", _EVALUATED_SAMPLES, "slice") as progress:
         samples = sampler.draw(
@@ -131,7 +136,8 @@ def evaluate_run(
         workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
     )
 
-    pictures = _write_final_pictures(samples, real, dataset, workdir / "samples", options.seed)
+    pictures = _write_final_pictures(samples, real, workdir / "samples", options.seed)
+    closest = _write_copies(samples, real, dataset, workdir)
     film = workdir / "samples" / "film.gif"
     sheets = (workdir / "samples").glob("epoch_*.png")
     save_film(film, sorted(sheets, key=lambda path: int(path.stem[6:])), _FILM_SECONDS)
@@ -143,7 +149,7 @@ def evaluate_run(
         evaluation=evaluation,
         records=records,
         curves_png=workdir / "curves.png",
-        sample_pngs=pictures,
+        sample_pngs=[*pictures, closest],
         film=film if film.exists() else None,
         notes=_notes(options, dataset),
     )
@@ -151,7 +157,7 @@ def evaluate_run(
 
 
 def _write_final_pictures(
-    samples: np.ndarray, real: Reference, dataset: SliceDataset, folder: Path, seed: int
+    samples: np.ndarray, real: Reference, folder: Path, seed: int
 ) -> list[tuple[str, str, Path]]:
     """(title, caption, path) of each picture of the report."""
     shown, compared = real.test or real.train, "held-out" if real.test else "training"
@@ -171,18 +177,6 @@ def _write_final_pictures(
         list(rows),
     )
     _save_sheet(folder / "final.png", samples, "")
-
-    nearest = find_nearest(samples, real.train_coarse)
-    closest = np.argsort(nearest.distances, kind="stable")[:_SHEET_COLUMNS]
-    save_sample_grid(
-        folder / "final_closest.png",
-        [
-            list(samples[closest][..., 0]),
-            list(load_images(dataset.train_a.take(nearest.indices[closest]))[0][..., 0]),
-        ],
-        [f"{nearest.distances[index]:.3f}" for index in closest],
-        ["made", "nearest\ntraining\nslice"],
-    )
     return [
         (
             "Real and made",
@@ -195,13 +189,52 @@ def _write_final_pictures(
             "The first of the seed, not chosen.",
             folder / "final.png",
         ),
-        (
-            "Is anyone copied?",
-            "The made slices nearest to a training slice, and that slice, perhaps nearest when "
-            "mirrored. Above, the root-mean-square difference of the two at 32 x 32 pixels.",
-            folder / "final_closest.png",
-        ),
     ]
+
+
+def _write_copies(
+    samples: np.ndarray, real: Reference, dataset: SliceDataset, workdir: Path
+) -> tuple[str, str, Path]:
+    """Writes copies.csv and the sheet of the closest pairs, whose part in the report it returns."""
+    rows = list_copies(samples, real)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(workdir / "copies.csv", table.getvalue().encode())
+
+    def rank(row: dict) -> tuple[int, float]:
+        verdict = row["verdict"]
+        return -VERDICTS.index(verdict) if verdict else 0, row["image_distance"]
+
+    closest = sorted(rows, key=rank)[:_SHEET_COLUMNS]
+
+    def load_nearest(space: str) -> np.ndarray:
+        return load_images(dataset.train_a.take([row[f"{space}_index"] for row in closest]))[0]
+
+    sheet = {
+        "made": samples[[row["sample"] for row in closest]],
+        "nearest\ntraining\nslice\nby pixels,\naligned": [
+            align(image[None], Move(row["mirrored"], row["down"], row["right"]))[0]
+            for image, row in zip(load_nearest("image"), closest, strict=True)
+        ],
+        "by\nfeatures": load_nearest("feature"),
+    }
+    path = workdir / "samples" / "final_closest.png"
+    save_sample_grid(
+        path,
+        [[image[..., 0] for image in images] for images in sheet.values()],
+        [f"{row['verdict'] or ''} {row['image_distance']:.3f}".strip() for row in closest],
+        list(sheet),
+    )
+    return (
+        "Is anyone copied?",
+        "The made slices that are most like a training slice; below, the training slice nearest by "
+        "pixels, mirrored and moved as it fits best, and the one nearest by features. Above, the "
+        "verdict by both, and the root-mean-square difference of the first two at 32 x 32 pixels. "
+        "All are in copies.csv.",
+        path,
+    )
 
 
 def _save_sheet(path: Path, samples: np.ndarray, title: str) -> None:

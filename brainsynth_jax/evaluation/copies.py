@@ -1,17 +1,32 @@
-"""Whether samples repeat training images."""
+"""Whether samples repeat training images.
 
-from collections.abc import Sequence
+Every image is compared with all training slices twice: by its pixels, coarse and aligned, and by
+its features. Pixels tell a copy in spite of noise, blur, mirroring and a small shift. Features tell
+one that is sharp, or lies between two slices of one patient; the encoder is made to notice noise
+and blur, so these hide a copy from it. How near is too near is told by the slices of held-out
+patients, which copy nobody.
+
+A distance is a root mean square: of pixels in [-1, 1], 0 to 2; of features, in their own units.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from brainsynth_jax.models.resize import area_average
+from brainsynth_jax.models.resize import area_shares
 
-# Coarse enough that noise and a shift by a pixel of the full image do not hide a copy.
+# Coarse enough that noise and blur do not hide a copy.
 COMPARED_SIZE = 32
 
-# With fewer images on a side nothing is said.
+# With fewer images on a side nothing is said. Nor with one held-out subject, which may be unlike
+# the next: by it up to 8 % of sets of fresh BraTS slices would be called copied.
 LEAST_IMAGES = 8
+LEAST_SUBJECTS = 2
+
+VERDICTS = ("fresh", "near", "suspicious")
 
 SUMMARY = (
     "median",
@@ -24,113 +39,390 @@ SUMMARY = (
     "near_share",
     "suspicious",
     "suspicious_share",
-    "copied",
 )
 
 _NEAR_QUANTILE = 0.01
-_SUSPICIOUS_FRACTION = 0.75
+_SUSPICIOUS_FRACTION = 0.6
 _ALARMING_SHARE = 0.01
-_SAMPLES_A_CALL = 256
+
+# What is kept of an image is twice as fine as what is compared, for the moves.
+_KEPT_SIZE = 2 * COMPARED_SIZE
+_BACKGROUND = -1
+_IMAGES_A_CALL = 64
+_REFERENCES_A_CALL = 1024
+
+
+class Move(NamedTuple):
+    """How a reference is laid over an image: mirrored first, then moved.
+
+    Attributes:
+        mirrored: left to right.
+        down: in 128ths of the side, up if negative.
+        right: in 128ths of the side, left if negative.
+    """
+
+    mirrored: bool
+    down: int
+    right: int
+
+
+# Up to a pixel of those compared, in quarters: a copy that lies half a pixel off is as far away as
+# a stranger. Small steps come first, for of equally good moves the first is taken.
+_STEPS = (0, -1, 1, -2, 2, -3, 3, -4, 4)
+_STEPS_A_PIXEL = 4
+MOVES = tuple(Move(*move) for move in product((False, True), _STEPS, _STEPS))
 
 
 class Nearest(NamedTuple):
     """For each of N images the reference most like it.
 
     Attributes:
-        distances: (N,) float64, root-mean-square difference per pixel, 0 to 2.
+        distances: (N,) float64, root-mean-square difference per pixel or feature.
         indices: (N,) int, which reference.
+        moves: (N,) int, which of `MOVES` lays it over the image; 0 for features.
     """
 
     distances: np.ndarray
     indices: np.ndarray
+    moves: np.ndarray
+
+
+class Neighbours(NamedTuple):
+    """The nearest training slices of N images, by pixels and by features."""
+
+    image: Nearest
+    feature: Nearest
+
+
+class Slices(NamedTuple):
+    """All that is compared of N slices.
+
+    Attributes:
+        coarse: (N, 64, 64, 1) float32, by `coarsen`.
+        features: (N, D).
+        subjects: N names.
+    """
+
+    coarse: np.ndarray
+    features: np.ndarray
+    subjects: Sequence[str]
+
+
+class Limits(NamedTuple):
+    """Distances below which an image is near a training slice, and suspiciously near."""
+
+    near: float
+    suspicious: float
 
 
 def coarsen(images: np.ndarray) -> np.ndarray:
-    """(N, S, S, 1) -> (N, 32, 32, 1) float32, averaged: all that `nearest_distances` looks at."""
-    return np.asarray(area_average(images, COMPARED_SIZE), np.float32)
+    """(N, S, S, 1) -> (N, 64, 64, 1) float32, averaged: all that `nearest_distances` looks at.
+
+    Smaller images are enlarged.
+    """
+    # In double precision sums of pixels do not depend on their order, so that a copy that was
+    # mirrored or moved is at 0.
+    shares = area_shares(images.shape[1], _KEPT_SIZE).astype(np.float64)
+
+    def average(images: np.ndarray) -> np.ndarray:
+        return np.einsum("ri,nijc,sj->nrsc", shares, images, shares, optimize=True)
+
+    starts = range(0, len(images), _IMAGES_A_CALL)
+    parts = [average(images[start : start + _IMAGES_A_CALL]) for start in starts]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def align(images: np.ndarray, move: Move) -> np.ndarray:
+    """Images (N, S, S, 1) as `move` lays them, to the nearest pixel; -1 comes in at the edges."""
+    side = images.shape[1]
+    step = side / (_STEPS_A_PIXEL * COMPARED_SIZE)
+    down, right = round(move.down * step), round(move.right * step)
+    if move.mirrored:
+        images = images[:, :, ::-1]
+    moved = np.full_like(images, _BACKGROUND)
+    moved[:, _overlap(down), _overlap(right)] = images[:, _overlap(-down), _overlap(-right)]
+    return moved
 
 
 def nearest_distances(images: np.ndarray, references: np.ndarray) -> Nearest:
-    """The nearest reference of every image, in either orientation.
+    """The nearest reference of every image, by their pixels.
 
-    Both are averaged to 32 x 32 pixels; a reference counts as it is or flipped left to right,
-    whichever is nearer.
+    Both are averaged to 32 x 32 pixels. Each reference is laid over the image in 162 ways, as it is
+    or mirrored left to right, and moved by up to a 32nd of the side (8 pixels of 256) up or down
+    and left or right, in quarters of that; the nearest counts. What comes in at an edge is
+    background, -1, so that every pixel counts at every move: with the overlap alone, a move that
+    pushes a difference out of the picture would be favoured.
 
     Args:
         images: (N, S, S, 1) in [-1, 1].
         references: (M, S, S, 1) in [-1, 1].
 
     Raises:
-        ValueError: no image or no reference, or different sizes.
+        ValueError: no image or no reference, different sizes, or not finite.
     """
     if 0 in (len(images), len(references)) or images.shape[1:] != references.shape[1:]:
         raise ValueError(
             f"Images of one size are needed, got {images.shape} and {references.shape}."
         )
-    images, references = _coarse(images), _coarse(references)
-    both = np.concatenate([references, references[:, :, ::-1]]).reshape(2 * len(references), -1)
-    images = images.reshape(len(images), -1)
-    lengths = np.square(both).sum(axis=1)
-    nearest = np.concatenate(
-        [
-            (lengths - 2 * part @ both.T).argmin(axis=1)
-            for part in np.array_split(images, -(-len(images) // _SAMPLES_A_CALL))
-        ]
+    # Brightness above the background, so that zeros come in at the edges.
+    images, references = (coarsen(part)[..., 0] + 1 for part in (images, references))
+    if not (np.isfinite(images).all() and np.isfinite(references).all()):
+        raise ValueError("Finite images are needed, got pixels that are NaN or infinite.")
+    blocks = (
+        (start, number, moved)
+        for start in range(0, len(references), _REFERENCES_A_CALL)
+        for number, moved in enumerate(_lay(references[start : start + _REFERENCES_A_CALL]))
     )
-    # From the difference itself: the products above round, and a copy is to be at 0.
-    distances = np.sqrt(np.square(images - both[nearest]).mean(axis=1))
-    return Nearest(distances, nearest % len(references))
+    return _search(next(_lay(images)), blocks)
 
 
-def summarize_copies(
-    samples: np.ndarray, heldout: np.ndarray, heldout_subjects: Sequence[str]
-) -> dict:
-    """Are samples nearer to training images than slices of fresh patients are?
+def nearest_features(features: np.ndarray, references: np.ndarray) -> Nearest:
+    """The nearest reference of every image, (N, D) and (M, D), by their features.
 
-    Nearness is judged by held-out subjects: `near` is the distance than which 99 % of the slices
-    of every held-out subject are further from their nearest training image. It is the lowest of the
-    subjects' 1st percentiles, not that of all slices together, because slices of one subject are
-    alike, and the next subject may be nearer to the training subjects as a whole. About 1 % of
-    fresh images fall below it; up to 10 % of those of an unlucky subject, or of blurred images,
-    which are nearer to everything. A sample is therefore *suspicious* only below 3/4 of `near`,
-    where fresh slices of the BraTS subjects do not come, blurred or not, but where copies with
-    blur, noise or a shift by a pixel are. The set is called copied if more than 1 % are.
+    Raises:
+        ValueError: no image or no reference, different numbers of features, or not finite.
+    """
+    features, references = (np.asarray(part, np.float64) for part in (features, references))
+    if features.shape[1:] != references.shape[1:] or not all(
+        part.ndim == 2 and part.size and np.isfinite(part).all() for part in (features, references)
+    ):
+        raise ValueError(
+            "Finite feature vectors of one length are needed, got "
+            f"{features.shape} and {references.shape}."
+        )
+    blocks = (
+        (start, 0, references[start : start + _REFERENCES_A_CALL])
+        for start in range(0, len(references), _REFERENCES_A_CALL)
+    )
+    return _search(features, blocks)
+
+
+def find_neighbours(coarse: np.ndarray, features: np.ndarray, training: Slices) -> Neighbours:
+    """The nearest training slices of N images, (N, 64, 64, 1) by `coarsen` and (N, D)."""
+    return Neighbours(
+        nearest_distances(coarse, training.coarse), nearest_features(features, training.features)
+    )
+
+
+def find_limits(heldout: np.ndarray, heldout_subjects: Sequence[str]) -> Limits | None:
+    """How near is too near, by slices that copy nobody.
+
+    `near` is the distance than which 99 % of the slices of every held-out subject are further from
+    their nearest training slice. It is the lowest of the subjects' 1st percentiles, not that of all
+    slices together, because slices of one subject are alike, and the next subject may be nearer to
+    the training subjects as a whole. Even so 3 to 13 % of the slices of fresh BraTS subjects fall
+    below it, with three or two subjects held out, and two to three times as many if they are
+    blurred, which brings them near to everything.
+
+    An image is therefore *suspicious* only below 0.6 of it. In 1,200 divisions of 15 subjects, with
+    three held out, no slice of a fresh subject came there, and of blurred ones at most one in
+    30,000; but every copy did, by its pixels, that was mirrored, moved by up to 8 pixels of 256,
+    blurred (standard deviation 2 pixels) or noisy (0.1). A brightness changed by a tenth may hide
+    one.
 
     Args:
-        samples: (N,) distances of samples to their nearest training image.
+        heldout: (M,) distances to the nearest training slice.
+        heldout_subjects: M names.
+
+    Returns:
+        None with fewer than 8 slices or 2 subjects, and where `near` is 0: held-out slices that
+        are training slices are no yardstick.
+    """
+    subjects = np.asarray(heldout_subjects)
+    names = np.unique(subjects)
+    if len(heldout) < LEAST_IMAGES or len(names) < LEAST_SUBJECTS:
+        return None
+    near = min(float(np.quantile(heldout[subjects == name], _NEAR_QUANTILE)) for name in names)
+    return Limits(near, _SUSPICIOUS_FRACTION * near) if near > 0 else None
+
+
+def judge_images(
+    samples: Neighbours,
+    subjects: Sequence[str],
+    heldout: Neighbours | None,
+    heldout_subjects: Sequence[str],
+) -> list[dict]:
+    """One row an image, for a table or to choose by: is it a copy, and of whom?
+
+    In either space an image is "suspicious" or "near" below the limits that held-out slices set
+    there (`find_limits`), and else "fresh". Together the worse of the two counts: a space is blind
+    to some copies, and fresh slices are suspicious in neither.
+
+    Args:
+        samples: of the N images.
+        subjects: names of the training slices.
+        heldout: of held-out slices; None where there are none.
+        heldout_subjects: their names.
+
+    Returns:
+        N dicts of `sample` (its number), `verdict` (one of `VERDICTS`; None without limits), of
+        either space, `image` and `feature`, `_verdict`, `_distance`, `_index` and `_subject`, of
+        the nearest training slice, and how the one nearest by pixels lies over the image,
+        `mirrored`, `down` and `right` (`Move`). JSON-safe.
+    """
+    rows = [{"sample": number, "verdict": None} for number in range(len(samples.image.distances))]
+    for space in Neighbours._fields:
+        nearest = getattr(samples, space)
+        limits = heldout and find_limits(getattr(heldout, space).distances, heldout_subjects)
+        for row, distance, index in zip(rows, nearest.distances, nearest.indices, strict=True):
+            row |= {
+                f"{space}_verdict": _judge(distance, limits),
+                f"{space}_distance": float(distance),
+                f"{space}_index": int(index),
+                f"{space}_subject": str(subjects[index]),
+            }
+    for row, move in zip(rows, samples.image.moves, strict=True):
+        row |= MOVES[move]._asdict()
+        verdicts = row["image_verdict"], row["feature_verdict"]
+        row["verdict"] = None if None in verdicts else max(verdicts, key=VERDICTS.index)
+    return rows
+
+
+def summarize_distances(
+    samples: np.ndarray, heldout: np.ndarray, heldout_subjects: Sequence[str]
+) -> dict:
+    """Are samples nearer to training slices than slices of fresh patients are, in one space?
+
+    Args:
+        samples: (N,) distances of samples to their nearest training slice.
         heldout: (M,) the same of slices of subjects that nothing was trained on.
         heldout_subjects: M names.
 
     Returns:
-        `median` and `percentile_5` of the samples, `heldout_median` and `heldout_percentile_5`
-        (distances, 0 to 2), `median_ratio` and `percentile_5_ratio` (samples by held-out; None if
-        that is 0), `near` and `suspicious` (distances), `near_share` and `suspicious_share` (of
-        samples below them, 0 to 1), `copied` (bool), and the numbers `samples` and `heldout`. With
-        fewer than 8 images on a side all but these two are None. JSON-safe.
+        `median` and `percentile_5` of the samples, `heldout_median` and `heldout_percentile_5`,
+        `median_ratio` and `percentile_5_ratio` (samples by held-out; None if that is 0), `near` and
+        `suspicious` (`find_limits`), `near_share` and `suspicious_share` (of samples below them, 0
+        to 1). All are None with fewer than 8 images on a side, the last four also without limits.
+        JSON-safe.
     """
     summary = dict.fromkeys(SUMMARY)
-    if min(len(samples), len(heldout)) >= LEAST_IMAGES:
-        subjects = np.asarray(heldout_subjects)
-        near = min(
-            float(np.quantile(heldout[subjects == name], _NEAR_QUANTILE))
-            for name in np.unique(subjects)
-        )
-        suspicious = _SUSPICIOUS_FRACTION * near
-        suspicious_share = float(np.mean(samples < suspicious))
-        for name, rank in (("median", 50), ("percentile_5", 5)):
-            ours, theirs = float(np.percentile(samples, rank)), float(np.percentile(heldout, rank))
-            ratio = ours / theirs if theirs > 0 else None
-            summary |= {name: ours, f"heldout_{name}": theirs, f"{name}_ratio": ratio}
-        summary |= {
-            "near": near,
-            "near_share": float(np.mean(samples < near)),
-            "suspicious": suspicious,
-            "suspicious_share": suspicious_share,
-            "copied": suspicious_share > _ALARMING_SHARE,
-        }
-    return {**summary, "samples": len(samples), "heldout": len(heldout)}
+    if min(len(samples), len(heldout)) < LEAST_IMAGES:
+        return summary
+    for name, rank in (("median", 50), ("percentile_5", 5)):
+        ours, theirs = float(np.percentile(samples, rank)), float(np.percentile(heldout, rank))
+        ratio = ours / theirs if theirs > 0 else None
+        summary |= {name: ours, f"heldout_{name}": theirs, f"{name}_ratio": ratio}
+    limits = find_limits(heldout, heldout_subjects)
+    for name, limit in limits._asdict().items() if limits else ():
+        summary |= {name: limit, f"{name}_share": float(np.mean(samples < limit))}
+    return summary
 
 
-def _coarse(images: np.ndarray) -> np.ndarray:
-    """(N, S, S, 1) -> (N, 32, 32) float64."""
-    return coarsen(images).astype(np.float64)[..., 0]
+def summarize_copies(
+    samples: Neighbours, heldout: Neighbours, heldout_subjects: Sequence[str], training: Slices
+) -> dict:
+    """Does a set of samples copy training slices?
+
+    Args:
+        samples: of N samples.
+        heldout: of M held-out slices.
+        heldout_subjects: M names.
+        training: T slices.
+
+    Returns:
+        What `summarize_distances` says of pixels; `features`, the same of features; `verdicts`, how
+        many samples are fresh, near and suspicious in both spaces together (`judge_images`);
+        `copied`, whether more than 1 % are suspicious; `authenticity`, shares of `samples` and of
+        `heldout` slices (`authentic_share`); the numbers `samples`, `heldout`, `heldout_subjects`
+        and `training`. What there are too few images or subjects for is None. JSON-safe.
+    """
+    pixels, features = (
+        summarize_distances(ours.distances, theirs.distances, heldout_subjects)
+        for ours, theirs in zip(samples, heldout, strict=True)
+    )
+    number = len(samples.image.distances)
+    verdicts = None
+    if None not in (pixels["near"], features["near"]):
+        rows = judge_images(samples, training.subjects, heldout, heldout_subjects)
+        found = Counter(row["verdict"] for row in rows)
+        verdicts = {verdict: found[verdict] for verdict in VERDICTS}
+    return {
+        **pixels,
+        "features": features,
+        "verdicts": verdicts,
+        "copied": verdicts and verdicts["suspicious"] > _ALARMING_SHARE * number,
+        "authenticity": {
+            "samples": authentic_share(samples.feature, training.features, training.subjects),
+            "heldout": authentic_share(heldout.feature, training.features, training.subjects),
+        },
+        "samples": number,
+        "heldout": len(heldout.image.distances),
+        "heldout_subjects": len(set(heldout_subjects)),
+        "training": len(training.subjects),
+    }
+
+
+def authentic_share(
+    nearest: Nearest, references: np.ndarray, subjects: Sequence[str]
+) -> float | None:
+    """The share of images that lie further from real slices than these from each other.
+
+    Authenticity of Alaa et al., 2022 (arXiv 2102.08921): an image counts if its distance to the
+    nearest reference is more than that reference's own to the reference nearest to it. Here the
+    latter is one of another subject. Neighbouring slices of a subject are nearly the same, and by
+    them hardly an image would be found to be copied.
+
+    Copies are at 0. About half of fresh slices of BraTS are authentic, but nearly none or nearly
+    all of some subjects: read it beside the share of held-out slices, which is what a generator
+    would get that copies nobody. Anything odd is authentic as well, such as noise.
+
+    Args:
+        nearest: of N images, by `nearest_features`.
+        references: (M, D) features.
+        subjects: M names.
+
+    Returns:
+        0 to 1; None with fewer than 8 images or 2 subjects.
+    """
+    subjects, indices = np.asarray(subjects), nearest.indices
+    if len(indices) < LEAST_IMAGES or len(set(subjects.tolist())) < LEAST_SUBJECTS:
+        return None
+    spacing = np.empty(len(references))
+    for name in np.unique(subjects[indices]):
+        own = subjects == name
+        found = np.intersect1d(indices, np.flatnonzero(own))
+        spacing[found] = nearest_features(references[found], references[~own]).distances
+    return float(np.mean(nearest.distances > spacing[indices]))
+
+
+def _judge(distance: float, limits: Limits | None) -> str | None:
+    if limits is None:
+        return None
+    return VERDICTS[int(distance < limits.near) + int(distance < limits.suspicious)]
+
+
+def _search(images: np.ndarray, blocks: Iterable[tuple[int, int, np.ndarray]]) -> Nearest:
+    """The row most like each image's, of blocks (number of the first reference, move, rows)."""
+    squares = np.full(len(images), np.inf)
+    indices, moves = np.zeros((2, len(images)), int)
+    for start, move, block in blocks:
+        nearest = (np.square(block).sum(axis=1) - 2 * images @ block.T).argmin(axis=1)
+        # From the difference itself: the products above round, and a copy is to be at 0.
+        found = np.square(images - block[nearest]).mean(axis=1, dtype=np.float64)
+        nearer = found < squares
+        squares[nearer], moves[nearer] = found[nearer], move
+        indices[nearer] = start + nearest[nearer]
+    return Nearest(np.sqrt(squares), indices, moves)
+
+
+def _lay(coarse: np.ndarray) -> Iterator[np.ndarray]:
+    """(N, 64, 64), background 0 -> (N, 1024), as 32 x 32 pixels, for each of `MOVES`."""
+    shares = {step: _shares(step) for step in _STEPS}
+    for mirrored in (False, True):
+        turned = np.ascontiguousarray(coarse[:, :, ::-1]) if mirrored else coarse
+        for down in _STEPS:
+            rows = (shares[down] @ turned).reshape(-1, _KEPT_SIZE)
+            for right in _STEPS:
+                yield (rows @ shares[right].T).reshape(len(coarse), -1)
+
+
+def _shares(step: int) -> np.ndarray:
+    """(32, 64) float32: enlarges 64 pixels to 128, moves them by `step`, averages to 32."""
+    side = _STEPS_A_PIXEL * COMPARED_SIZE
+    move = np.eye(side, k=-step, dtype=np.float32)
+    return area_shares(side, COMPARED_SIZE) @ move @ area_shares(_KEPT_SIZE, side)
+
+
+def _overlap(step: int) -> slice:
+    """Where along an axis a picture that was moved by `step` lies within the frame."""
+    return slice(max(step, 0), min(step, 0) or None)

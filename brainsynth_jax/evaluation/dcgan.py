@@ -7,7 +7,15 @@ import jax
 import numpy as np
 
 from brainsynth_jax.evaluation.chunks import in_chunks
-from brainsynth_jax.evaluation.copies import Nearest, coarsen, nearest_distances, summarize_copies
+from brainsynth_jax.evaluation.copies import (
+    Neighbours,
+    Slices,
+    coarsen,
+    find_neighbours,
+    judge_images,
+    nearest_distances,
+    summarize_copies,
+)
 from brainsynth_jax.evaluation.distances import (
     RealSet,
     compare_to_real,
@@ -43,26 +51,26 @@ class Reference(NamedTuple):
 
     Attributes:
         train: slices that are trained on, or as many of them as are worth comparing with.
-        train_coarse: (T, 32, 32, 1) all slices that are trained on, coarse: what may be copied.
+        training: all slices that are trained on, which may be copied.
         test: slices of subjects that are not; None where none are held out.
         space: feature space, made from the training slices.
         train_set: features of `train`.
         test_set: features of `test`, or None.
         ms_ssim: of pairs of training slices, as `pairwise_ms_ssim` gives it.
         grid_energy: of the training slices.
-        test_nearest: (M,) distances of held-out slices to their nearest training slice, or None.
+        test_nearest: of all training slices those nearest to held-out ones, or None.
         test_kid: kernel distance of held-out to training slices; None with fewer than two of them.
     """
 
     train: RealSlices
-    train_coarse: np.ndarray
+    training: Slices
     test: RealSlices | None
     space: FeatureSpace
     train_set: RealSet
     test_set: RealSet | None
     ms_ssim: dict
     grid_energy: float
-    test_nearest: np.ndarray | None
+    test_nearest: Neighbours | None
     test_kid: float | None
 
 
@@ -71,7 +79,7 @@ def measure_reference(
     test: RealSlices | None,
     space: FeatureSpace,
     seed: int,
-    train_coarse: np.ndarray | None = None,
+    training: Slices | None = None,
 ) -> Reference:
     """Measures the real slices that samples will be compared with.
 
@@ -80,25 +88,28 @@ def measure_reference(
         test: slices of subjects that are not; None where none are held out.
         space: feature space, made from the training slices.
         seed: of pairs.
-        train_coarse: all training slices by `copies.coarsen`; None where `train` has all.
+        training: all slices that are trained on; None where `train` has all.
     """
-    if train_coarse is None:
-        train_coarse = coarsen(train.images)
 
     def features(slices: RealSlices) -> RealSet:
         return RealSet(space.extract(slices.images), slices.subjects)
 
     train_set, test_set = features(train), features(test) if test else None
+    if training is None:
+        training = Slices(coarsen(train.images), train_set.features, train.subjects)
+    test_nearest = None
+    if test:
+        test_nearest = find_neighbours(coarsen(test.images), test_set.features, training)
     return Reference(
         train=train,
-        train_coarse=train_coarse,
+        training=training,
         test=test,
         space=space,
         train_set=train_set,
         test_set=test_set,
         ms_ssim=pairwise_ms_ssim(train.images, _PAIRS, seed, train.subjects),
         grid_energy=grid_energy(train.images),
-        test_nearest=find_nearest(test.images, train_coarse).distances if test else None,
+        test_nearest=test_nearest,
         test_kid=_kernel_distance(train_set.features, test_set.features) if test else None,
     )
 
@@ -150,7 +161,7 @@ def watch_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -
     slices, or for `ms_ssim_real` a second training subject, are left out where there are none.
     """
     features = real.space.extract(samples)
-    nearest = np.median(find_nearest(samples, real.train_coarse).distances)
+    nearest = np.median(nearest_distances(coarsen(samples), real.training.coarse).distances)
     values = {
         "kid": kernel_distance(features, real.train_set.features),
         "ms_ssim_samples": pairwise_ms_ssim(samples, _WATCHED_PAIRS, seed)["mean"],
@@ -160,7 +171,7 @@ def watch_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int) -
     if real.ms_ssim["mean"] is not None:
         values["ms_ssim_real"] = real.ms_ssim["mean"]
     if real.test:
-        test_nearest = np.median(real.test_nearest)
+        test_nearest = np.median(real.test_nearest.image.distances)
         values |= {
             "kid_test": _kernel_distance(features, real.test_set.features),
             "kid_real": real.test_kid,
@@ -183,9 +194,8 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
         JSON-safe: `samples`, `train` and `test`, the numbers of slices and subjects;
         `compared_with` ("test", or "train" where none are held out); `feature_space`; `frechet` and
         `kid` (`distances.compare_to_real`); `ms_ssim` of `samples` and of `real` (training) pairs;
-        `grid_energy` of both and their `ratio`; `copies` (`copies.summarize_copies`, and
-        `training`, the number of slices that may be copied; None without held-out slices);
-        `critic_gap`.
+        `grid_energy` of both and their `ratio`; `copies` (`copies.summarize_copies`; None
+        without held-out slices); `critic_gap`.
     """
     features = real.space.extract(samples)
     held_out = real.test_set or real.train_set
@@ -195,7 +205,7 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
             np.concatenate([real.train_set.features, real.test_set.features]),
             [*real.train.subjects, *real.test.subjects],
         )
-    nearest = find_nearest(samples, real.train_coarse).distances
+    nearest = find_neighbours(coarsen(samples), features, real.training)
     grid = grid_energy(samples)
     return {
         "samples": len(samples),
@@ -219,8 +229,7 @@ def evaluate_samples(samples: np.ndarray, gaps: dict, real: Reference, seed: int
             "real": real.grid_energy,
             "ratio": grid / real.grid_energy,
         },
-        "copies": summarize_copies(nearest, real.test_nearest, real.test.subjects)
-        | {"training": len(real.train_coarse)}
+        "copies": summarize_copies(nearest, real.test_nearest, real.test.subjects, real.training)
         if real.test
         else None,
         "critic_gap": gaps,
@@ -238,9 +247,11 @@ def rank_by_likeness(samples: np.ndarray, real: Reference, neighbours: int = 5) 
     return np.argsort(nearest.mean(axis=1), kind="stable")
 
 
-def find_nearest(images: np.ndarray, train_coarse: np.ndarray) -> Nearest:
-    """The nearest training slice of every image (N, S, S, 1)."""
-    return nearest_distances(coarsen(images), train_coarse)
+def list_copies(samples: np.ndarray, real: Reference) -> list[dict]:
+    """One row a sample (N, S, S, 1), by `copies.judge_images`: is it a copy, and of whom?"""
+    nearest = find_neighbours(coarsen(samples), real.space.extract(samples), real.training)
+    heldout_subjects = real.test.subjects if real.test else ()
+    return judge_images(nearest, real.training.subjects, real.test_nearest, heldout_subjects)
 
 
 def _kernel_distance(features: np.ndarray, other: np.ndarray) -> float | None:

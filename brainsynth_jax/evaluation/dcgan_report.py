@@ -173,10 +173,34 @@ def _copies_rows(summary: Mapping[str, Any] | None) -> list[Row]:
     if summary is None or summary["copied"] is None:
         return []
     made, real = (count(summary[name], "slice") for name in ("samples", "heldout"))
+    side = copies.COMPARED_SIZE
     rows = [
+        *_nearness_rows(summary, "pixels", f"at {side} x {side} pixels, 0 to 2", made, real),
+        *_nearness_rows(summary["features"], "features", "of the features", made, real),
+    ]
+    shares = summary["authenticity"]
+    if None not in shares.values():
+        rows.append(
+            Row(
+                "Authentic",
+                "further from the nearest training slice than this from slices of other subjects, "
+                "by features",
+                Cell(show_percent(shares["samples"]), basis=made),
+                Cell(show_percent(shares["heldout"]), basis=real),
+                "",
+                "not far below held-out",
+            )
+        )
+    return rows
+
+
+def _nearness_rows(
+    summary: Mapping[str, Any], space: str, unit: str, made: str, real: str
+) -> list[Row]:
+    distances = [
         Row(
-            f"Distance to the nearest training slice, {label}",
-            f"root-mean-square at {copies.COMPARED_SIZE} x {copies.COMPARED_SIZE} pixels, 0 to 2",
+            f"Distance to the nearest training slice by {space}, {label}",
+            f"root-mean-square {unit}",
             Cell(short(summary[name]), basis=made),
             Cell(short(summary[f"heldout_{name}"]), basis=real),
             "" if summary[f"{name}_ratio"] is None else short(summary[f"{name}_ratio"]),
@@ -184,9 +208,9 @@ def _copies_rows(summary: Mapping[str, Any] | None) -> list[Row]:
         )
         for name, label in (("median", "median"), ("percentile_5", "lowest 5 %"))
     ]
-    return rows + [
+    shares = [
         Row(
-            label,
+            f"{label} by {space}",
             f"samples nearer than {short(summary[name])} to a training slice, {meaning}",
             Cell(show_percent(summary[f"{name}_share"]), basis=made),
             Cell(),
@@ -194,10 +218,11 @@ def _copies_rows(summary: Mapping[str, Any] | None) -> list[Row]:
             good,
         )
         for name, label, meaning, good in (
-            ("near", "Near", "as about 1 % of fresh slices are", "about 1 %, more if blurred"),
+            ("near", "Near", "as some fresh slices are", "a few %, more if blurred"),
             ("suspicious", "Suspiciously near", "where copies are", "none"),
         )
     ]
+    return distances + shares
 
 
 def _strips(evaluation: Mapping[str, Any]) -> list[Strip]:

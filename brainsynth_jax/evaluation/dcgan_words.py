@@ -157,22 +157,42 @@ def _judge_copies(summary: Mapping[str, Any] | None) -> Answer:
             question, "Left out: without held-out subjects nothing says how near is too near."
         )
     if summary["copied"] is None:
-        return Answer(
-            question,
-            f"Left out: it needs {copies.LEAST_IMAGES} samples and as many held-out slices, and "
-            f"here are {summary['samples']} and {summary['heldout']}.",
-        )
+        return Answer(question, f"Left out: {_tell_no_yardstick(summary)}.")
     side = copies.COMPARED_SIZE
+    shares = {name: found / summary["samples"] for name, found in summary["verdicts"].items()}
     return Answer(
         question,
         "Yes: some samples are nearer to a training slice than fresh patients' slices come."
         if summary["copied"]
         else "Not by this measure.",
-        f"{show_percent(summary['suspicious_share'])} of samples are so near to a training slice "
-        f"as fresh patients' slices hardly come; {show_percent(summary['near_share'])} are nearer "
-        "than 99 % of the slices of every held-out subject, as about 1 % of fresh slices are and "
-        "more where pictures are blurred, which brings them near to everything. At "
+        f"{show_percent(shares['suspicious'])} of samples are suspicious: so near to a training "
+        "slice, by pixels or by features, as fresh patients' slices hardly come. Another "
+        f"{show_percent(shares['near'])} are near: nearer than 99 % of the slices of every "
+        "held-out subject, as 3 to 13 % of fresh BraTS slices are, and more where pictures are "
+        f"blurred, which brings them near to everything. {_tell_authenticity(summary)}At "
         f"{side} x {side} pixels a copied detail, such as one tumour, goes unseen.",
+    )
+
+
+def _tell_no_yardstick(summary: Mapping[str, Any]) -> str:
+    slices, subjects = copies.LEAST_IMAGES, copies.LEAST_SUBJECTS
+    enough = min(summary["samples"], summary["heldout"]) >= slices
+    if enough and summary["heldout_subjects"] >= subjects:
+        return "held-out slices equal training slices, so nothing says how near is too near"
+    return (
+        f"it needs {slices} samples and as many held-out slices, of {subjects} subjects, and here "
+        f"are {summary['samples']} and {summary['heldout']}, of {summary['heldout_subjects']}"
+    )
+
+
+def _tell_authenticity(summary: Mapping[str, Any]) -> str:
+    shares = summary["authenticity"]
+    if None in shares.values():
+        return ""
+    return (
+        "Authentic, that is further from the nearest training slice than this from slices of other "
+        f"subjects, are {show_percent(shares['samples'])} of samples and "
+        f"{show_percent(shares['heldout'])} of held-out slices. "
     )
 
 

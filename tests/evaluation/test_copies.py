@@ -1,12 +1,32 @@
+import json
+
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 from scipy.spatial.distance import cdist
 
-from brainsynth_jax.evaluation.copies import nearest_distances, summarize_copies
+from brainsynth_jax.evaluation import copies
+from brainsynth_jax.evaluation.copies import (
+    MOVES,
+    SUMMARY,
+    Move,
+    Nearest,
+    Neighbours,
+    Slices,
+    align,
+    authentic_share,
+    coarsen,
+    find_limits,
+    find_neighbours,
+    judge_images,
+    nearest_distances,
+    nearest_features,
+    summarize_copies,
+    summarize_distances,
+)
 
 
-def images(count, side=32, seed=0):
+def images(count, side=64, seed=0):
     noise = np.random.default_rng(seed).normal(size=(count, side, side))
     smooth = gaussian_filter(noise, (0, side / 16, side / 16))
     return np.clip(smooth / smooth.std() / 3, -1, 1)[..., None].astype(np.float32)
@@ -15,115 +35,367 @@ def images(count, side=32, seed=0):
 def patients(count, each, seed):
     """Slices of one patient are alike."""
     own = np.repeat(images(count, seed=seed), each, axis=0)
-    return own + 0.3 * images(count * each, seed=seed + 1), np.repeat(np.arange(count), each)
+    names = [f"{seed}-{subject}" for subject in np.repeat(np.arange(count), each)]
+    return own + 0.5 * images(count * each, seed=seed + 1), names
 
 
-def test_nearest_agrees_with_scipy():
-    ours, references = images(300), images(50, seed=1)
-    both = np.concatenate([references, references[:, :, ::-1]])
-    expected = cdist(ours.reshape(300, -1), both.reshape(100, -1)) / 32
-    distances, indices = nearest_distances(ours, references)
-    np.testing.assert_allclose(distances, expected.min(axis=1), rtol=1e-6)
-    np.testing.assert_array_equal(indices, expected.argmin(axis=1) % 50)
+def moved(images, down, right):
+    return shift(images, (0, down, right, 0), order=0, cval=-1)
 
 
-def test_large_images_are_averaged():
-    ours, references = images(4, side=128), images(6, side=128, seed=1)
-    coarse = [x.reshape(len(x), 32, 4, 32, 4, 1).mean(axis=(2, 4)) for x in (ours, references)]
-    ours_large, ours_coarse = nearest_distances(ours, references), nearest_distances(*coarse)
-    np.testing.assert_allclose(ours_large.distances, ours_coarse.distances, rtol=1e-5)
-    np.testing.assert_array_equal(ours_large.indices, ours_coarse.indices)
+def block_means(images, size):
+    count, side = images.shape[:2]
+    return images.reshape(count, size, side // size, size, side // size).mean(axis=(2, 4))
 
 
-def test_copies_and_mirrored_copies_are_at_zero():
-    references = images(20)
+def look(images, subjects=()):
+    projection = np.random.default_rng(0).normal(size=(256, 20))
+    return Slices(coarsen(images), block_means(images, 16).reshape(-1, 256) @ projection, subjects)
+
+
+def at(*distances):
+    indices, moves = np.zeros((2, len(distances)), int)
+    return Nearest(np.array(distances, float), indices, moves)
+
+
+def test_nearest_agrees_with_a_search_by_the_definition():
+    ours, references = images(12), images(5, seed=1)
+    expected = {}
+    for move in MOVES:
+        turned = references[:, :, ::-1] if move.mirrored else references
+        enlarged = turned.repeat(2, axis=1).repeat(2, axis=2)
+        laid = block_means(moved(enlarged, move.down, move.right), 32).reshape(5, -1)
+        expected[move] = cdist(block_means(ours, 32).reshape(12, -1), laid) / 32
+    table = np.stack(list(expected.values()))
+    distances, indices, moves = nearest_distances(ours, references)
+    np.testing.assert_allclose(distances, table.min(axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_array_equal(indices, table.min(axis=0).argmin(axis=1))
+    np.testing.assert_array_equal(moves, table.min(axis=2).argmin(axis=0))
+    assert len(set(moves)) > 5
+
+
+def test_moves_reach_a_32nd_of_the_side_mirrored_or_not():
+    steps = range(-4, 5)
+    assert set(MOVES) == {Move(m, d, r) for m in (False, True) for d in steps for r in steps}
+    assert MOVES[0] == Move(mirrored=False, down=0, right=0)
+
+
+@pytest.mark.parametrize("side", [48, 256])
+def test_images_of_any_size_are_averaged(side):
+    ours = images(3, side)
+    fine = ours.repeat(4, axis=1).repeat(4, axis=2)
+    np.testing.assert_allclose(coarsen(ours)[..., 0], block_means(fine, 64), atol=1e-6)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (8, -8), (-4, 4), (8, 0)])
+def test_an_exact_copy_is_at_zero_however_it_lies(mirrored, down, right):
+    references = np.round(images(20, side=256) * 127.5) / np.float32(127.5)
     chosen = [3, 17, 8]
-    for copies in (references[chosen], references[chosen][:, :, ::-1]):
-        distances, indices = nearest_distances(copies, references)
-        np.testing.assert_array_equal(distances, 0)
-        np.testing.assert_array_equal(indices, chosen)
+    made = moved(references[chosen][:, :, ::-1] if mirrored else references[chosen], down, right)
+    distances, indices, moves = nearest_distances(made, references)
+    np.testing.assert_array_equal(distances, 0)
+    np.testing.assert_array_equal(indices, chosen)
+    assert {MOVES[move] for move in moves} == {Move(mirrored, down // 2, right // 2)}
+    np.testing.assert_array_equal(align(references[chosen], MOVES[moves[0]]), made)
 
 
 def test_distance_is_in_units_of_the_image():
-    black, white = (np.full((2, 32, 32, 1), level, np.float32) for level in (-1, 1))
-    np.testing.assert_array_equal(nearest_distances(black, white).distances, 2)
+    black, square = np.full((2, 2, 64, 64, 1), -1, np.float32)
+    square[:, 16:48, 16:48] = 1
+    np.testing.assert_allclose(nearest_distances(square, black).distances, 2 * 0.5)
+
+
+def test_of_equally_good_references_and_moves_the_first_is_taken():
+    black = np.full((3, 64, 64, 1), -1, np.float32)
+    nearest = nearest_distances(images(2), black)
+    np.testing.assert_array_equal(nearest.moves, 0)
+    np.testing.assert_array_equal(nearest.indices, 0)
+
+
+def test_nearest_features_agree_with_scipy():
+    rng = np.random.default_rng(0)
+    ours, references = rng.normal(size=(30, 7)), rng.normal(size=(50, 7))
+    ours[:3] = references[[4, 40, 9]]
+    expected = cdist(ours, references)
+    distances, indices, _ = nearest_features(ours, references)
+    np.testing.assert_allclose(distances, expected.min(axis=1) / np.sqrt(7), rtol=1e-12)
+    np.testing.assert_array_equal(indices, expected.argmin(axis=1))
+    np.testing.assert_array_equal(distances[:3], 0)
+
+
+def test_it_does_not_matter_how_many_are_compared_at_a_time(monkeypatch):
+    ours, references = images(10), images(7, seed=1)
+    features = np.random.default_rng(0).normal(size=(10, 3))
+    at_once = nearest_distances(ours, references), nearest_features(features[:3], features[3:])
+    monkeypatch.setattr(copies, "_REFERENCES_A_CALL", 3)
+    monkeypatch.setattr(copies, "_IMAGES_A_CALL", 3)
+    in_parts = nearest_distances(ours, references), nearest_features(features[:3], features[3:])
+    for whole, parts in zip(at_once, in_parts, strict=True):
+        np.testing.assert_allclose(whole.distances, parts.distances, rtol=1e-6)
+        np.testing.assert_array_equal(whole.indices, parts.indices)
+        np.testing.assert_array_equal(whole.moves, parts.moves)
+
+
+@pytest.mark.parametrize(
+    ("ours", "references", "words"),
+    [
+        (images(2), images(2)[:0], "Images of one size"),
+        (images(2)[:0], images(2), "Images of one size"),
+        (images(2), images(2, side=128), "Images of one size"),
+        (images(2), images(2) * np.float32(np.nan), "Finite images"),
+    ],
+)
+def test_images_that_cannot_be_compared_are_refused(ours, references, words):
+    with pytest.raises(ValueError, match=words):
+        nearest_distances(ours, references)
 
 
 @pytest.mark.parametrize(
     ("ours", "references"),
-    [(images(2), images(2)[:0]), (images(2)[:0], images(2)), (images(2), images(2, side=64))],
+    [
+        (np.ones((2, 3)), np.ones((2, 4))),
+        (np.ones((0, 3)), np.ones((2, 3))),
+        (np.ones(3), np.ones(3)),
+        (np.full((2, 3), np.inf), np.ones((2, 3))),
+    ],
 )
-def test_what_cannot_be_compared_is_refused(ours, references):
-    with pytest.raises(ValueError, match="Images of one size"):
-        nearest_distances(ours, references)
+def test_features_that_cannot_be_compared_are_refused(ours, references):
+    with pytest.raises(ValueError, match="Finite feature vectors of one length"):
+        nearest_features(ours, references)
 
 
-def test_copies_are_flagged_and_fresh_patients_are_not():
-    train, _ = patients(20, 10, seed=0)
-    heldout, subjects = patients(10, 20, seed=100)
-    fresh, _ = patients(15, 10, seed=200)
-    heldout_distances = nearest_distances(heldout, train).distances
-    noise = np.random.default_rng(0).normal(0, 0.05, size=train.shape).astype(np.float32)
+def test_limits_are_those_of_the_nearest_held_out_subject():
+    """Subject b is nearer to training than a as a whole, and its like is no copy."""
+    heldout = np.concatenate([np.linspace(2, 3, 101), np.linspace(1, 2, 11)])
+    near, suspicious = find_limits(heldout, ["a"] * 101 + ["b"] * 11)
+    assert near == pytest.approx(1.01)
+    assert suspicious == pytest.approx(0.6 * 1.01)
 
-    def summarize(samples):
-        distances = nearest_distances(samples, train).distances
-        return summarize_copies(distances, heldout_distances, subjects)
 
-    for copies in (train, gaussian_filter(train, (0, 1, 1, 0)), train + noise):
-        summary = summarize(copies)
-        assert summary["copied"]
-        assert summary["suspicious_share"] == 1
-        assert summary["median_ratio"] < 0.5
-    for samples in (fresh, gaussian_filter(fresh, (0, 1, 1, 0))):
-        summary = summarize(samples)
-        assert not summary["copied"]
-        assert summary["suspicious_share"] == 0
-    summary = summarize(fresh)
-    assert summary["near_share"] <= 0.03
-    assert summary["median_ratio"] == pytest.approx(1, abs=0.15)
-    mixed = summarize(np.concatenate([fresh, train[:30]]))
-    assert mixed["copied"]
-    assert mixed["suspicious_share"] == pytest.approx(30 / 180)
+@pytest.mark.parametrize(
+    ("heldout", "subjects"),
+    [
+        (np.ones(7), ["a", "b"] * 3 + ["a"]),
+        (np.ones(30), ["a"] * 30),
+        (np.zeros(30), ["a", "b"] * 15),
+    ],
+    ids=["few slices", "one subject", "training slices"],
+)
+def test_without_a_yardstick_nothing_is_judged(heldout, subjects):
+    assert find_limits(heldout, subjects) is None
+    summary = summarize_distances(np.ones(20), heldout, subjects)
+    assert summary["near"] is summary["near_share"] is summary["suspicious_share"] is None
+    copy, slices = Neighbours(at(0), at(0)), Neighbours(at(*heldout), at(*heldout))
+    (row,) = judge_images(copy, ["x"], slices, subjects)
+    assert row["verdict"] is row["image_verdict"] is row["feature_verdict"] is None
+    assert row["image_distance"] == 0
+
+
+def test_the_worse_verdict_of_the_two_spaces_counts():
+    heldout = Neighbours(at(*[1] * 10), at(*[10] * 10))
+    samples = Neighbours(at(1, 0.99, 0.59, 0.99, 1), at(10, 10, 10, 5.9, 6.1))
+    rows = judge_images(samples, ["x"], heldout, ["a", "b"] * 5)
+    json.dumps(rows, allow_nan=False)
+    verdicts = [(row["verdict"], row["image_verdict"], row["feature_verdict"]) for row in rows]
+    assert verdicts == [
+        ("fresh", "fresh", "fresh"),
+        ("near", "near", "fresh"),
+        ("suspicious", "suspicious", "fresh"),
+        ("suspicious", "near", "suspicious"),
+        ("near", "fresh", "near"),
+    ]
+
+
+def test_a_row_names_the_nearest_slices_and_how_they_lie():
+    move = Move(mirrored=True, down=-2, right=4)
+    samples = Neighbours(
+        Nearest(np.array([0.5]), np.array([1]), np.array([MOVES.index(move)])),
+        Nearest(np.array([7.0]), np.array([2]), np.array([0])),
+    )
+    (row,) = judge_images(samples, np.array(["x", "y", "z"]), None, ())
+    assert row == {
+        "sample": 0,
+        "verdict": None,
+        "image_verdict": None,
+        "image_distance": 0.5,
+        "image_index": 1,
+        "image_subject": "y",
+        "feature_verdict": None,
+        "feature_distance": 7.0,
+        "feature_index": 2,
+        "feature_subject": "z",
+        "mirrored": True,
+        "down": -2,
+        "right": 4,
+    }
+    json.dumps(row, allow_nan=False)
 
 
 def test_summary_by_hand():
     heldout = np.linspace(1, 2, 101)
-    samples = np.array([0.7] + [1.0] + [1.5] * 8)
-    assert summarize_copies(samples, heldout, ["a"] * 51 + ["b"] * 50) == pytest.approx(
+    samples = np.array([0.6] + [1.0] + [1.5] * 8)
+    assert summarize_distances(samples, heldout, ["a"] * 51 + ["b"] * 50) == pytest.approx(
         {
             "median": 1.5,
-            "percentile_5": 0.7 + 0.45 * 0.3,
+            "percentile_5": 0.6 + 0.45 * 0.4,
             "heldout_median": 1.5,
             "heldout_percentile_5": 1.05,
             "median_ratio": 1.0,
-            "percentile_5_ratio": (0.7 + 0.45 * 0.3) / 1.05,
+            "percentile_5_ratio": (0.6 + 0.45 * 0.4) / 1.05,
             "near": 1.005,
             "near_share": 0.2,
-            "suspicious": 0.75375,
+            "suspicious": 0.603,
             "suspicious_share": 0.1,
-            "copied": True,
-            "samples": 10,
-            "heldout": 101,
         }
     )
 
 
-def test_the_nearest_held_out_subject_is_the_yardstick():
-    """Subject b is nearer to training than a as a whole, and its like is no copy."""
-    heldout = np.concatenate([np.linspace(2, 3, 101), np.linspace(1, 2, 11)])
-    summary = summarize_copies(np.full(10, 1.1), heldout, ["a"] * 101 + ["b"] * 11)
-    assert summary["near"] == pytest.approx(1.01)
-    assert summary["near_share"] == 0
-    assert not summary["copied"]
+@pytest.mark.parametrize(("samples", "heldout"), [(7, 30), (30, 7)])
+def test_too_few_images_give_no_number(samples, heldout):
+    summary = summarize_distances(np.ones(samples), np.ones(heldout), np.arange(heldout))
+    assert summary == dict.fromkeys(SUMMARY)
 
 
-def test_too_few_images_give_no_number():
-    summary = summarize_copies(np.ones(7), np.ones(30), ["a"] * 30)
-    assert (summary.pop("samples"), summary.pop("heldout")) == (7, 30)
-    assert set(summary.values()) == {None}
+def test_nothing_is_divided_by_a_held_out_distance_of_0():
+    summary = summarize_distances(
+        np.ones(9), np.array([0.0] + 9 * [1.0]).repeat(2), ["a", "b"] * 10
+    )
+    assert summary["heldout_percentile_5"] == 0
+    assert summary["percentile_5_ratio"] is None
+    assert summary["median_ratio"] == 1
 
 
-def test_heldout_slices_that_are_copies_themselves_are_no_yardstick():
-    summary = summarize_copies(np.zeros(8), np.zeros(8), ["a", "b"] * 4)
-    assert summary["median_ratio"] is None
-    assert not summary["copied"]
+@pytest.fixture(scope="module")
+def training():
+    return patients(12, 6, seed=0)
+
+
+@pytest.fixture(scope="module")
+def summarize(training):
+    reference, (heldout, subjects) = look(*training), patients(8, 6, seed=100)
+
+    def find(images):
+        seen = look(images)
+        return find_neighbours(seen.coarse, seen.features, reference)
+
+    heldout_nearest = find(heldout)
+    return lambda samples: summarize_copies(find(samples), heldout_nearest, subjects, reference)
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda images: images,
+        lambda images: images[:, :, ::-1],
+        lambda images: moved(images, 2, -1),
+        lambda images: gaussian_filter(images, (0, 1, 1, 0)),
+        lambda images: images + np.random.default_rng(0).normal(0, 0.1, images.shape),
+    ],
+    ids=["exact", "mirrored", "moved", "blurred", "noisy"],
+)
+def test_copies_are_found_in_their_disguises(training, summarize, disguise):
+    summary = summarize(disguise(training[0]).astype(np.float32))
+    json.dumps(summary, allow_nan=False)
+    assert summary["copied"] is True
+    assert summary["verdicts"] == {"fresh": 0, "near": 0, "suspicious": 72}
+    assert summary["suspicious_share"] == 1
+    assert summary["median_ratio"] < 0.5
+
+
+def test_exact_copies_are_found_by_features_and_are_not_authentic(training, summarize):
+    summary = summarize(training[0])
+    assert summary["features"]["suspicious_share"] == 1
+    assert summary["authenticity"]["samples"] == 0
+    assert summary["authenticity"]["heldout"] > 0.3
+
+
+def test_slices_of_fresh_patients_are_no_copies(summarize):
+    fresh, _ = patients(8, 6, seed=200)
+    for samples in (fresh, gaussian_filter(fresh, (0, 1, 1, 0))):
+        summary = summarize(samples)
+        assert summary["copied"] is False
+        assert summary["verdicts"]["suspicious"] == 0
+    summary = summarize(fresh)
+    assert summary["verdicts"]["fresh"] >= 40
+    assert summary["median_ratio"] == pytest.approx(1, abs=0.15)
+    assert summary["features"]["median_ratio"] == pytest.approx(1, abs=0.15)
+    assert summary["authenticity"]["samples"] == pytest.approx(
+        summary["authenticity"]["heldout"], abs=0.25
+    )
+
+
+def test_a_few_copies_among_fresh_slices_are_counted(training, summarize):
+    fresh, _ = patients(8, 6, seed=200)
+    summary = summarize(np.concatenate([fresh, training[0][:5]]))
+    assert summary["verdicts"]["suspicious"] == 5
+    assert summary["copied"] is True
+    assert sum(summary["verdicts"].values()) == summary["samples"] == 53
+
+
+def test_one_copy_in_a_hundred_is_not_yet_a_copied_set(training):
+    heldout = Neighbours(*2 * [at(*[1] * 10)])
+    for number, copied in ((1, False), (2, True)):
+        samples = Neighbours(*2 * [at(*[0.1] * number, *[2] * (100 - number))])
+        summary = summarize_copies(samples, heldout, ["a", "b"] * 5, look(*training))
+        assert summary["copied"] is copied
+
+
+def test_a_constant_set_is_no_copy(summarize):
+    summary = summarize(np.full((10, 64, 64, 1), 0.5, np.float32))
+    assert summary["copied"] is False
+
+
+def test_one_held_out_subject_or_few_samples_give_no_verdict(training):
+    reference = look(*training)
+    few, many = (Neighbours(*2 * [at(*[1] * number)]) for number in (7, 9))
+    cases = ((few, many, ["a", "b", "c"] * 3, 7), (many, many, ["a"] * 9, 9))
+    for samples, heldout, subjects, number in cases:
+        summary = summarize_copies(samples, heldout, subjects, reference)
+        json.dumps(summary, allow_nan=False)
+        assert summary["copied"] is summary["verdicts"] is summary["near"] is None
+        assert summary["features"]["near"] is None
+        numbers = [summary[name] for name in ("samples", "heldout", "heldout_subjects", "training")]
+        assert numbers == [number, 9, len(set(subjects)), 72]
+
+
+def test_authenticity_agrees_with_a_loop_over_its_definition():
+    rng = np.random.default_rng(0)
+    references, subjects = rng.normal(size=(40, 3)), [f"{number % 5}" for number in range(40)]
+    samples = 0.7 * rng.normal(size=(60, 3))
+    authentic = 0
+    for sample in samples:
+        distances = [np.linalg.norm(sample - reference) for reference in references]
+        nearest = int(np.argmin(distances))
+        others = [
+            np.linalg.norm(references[nearest] - reference)
+            for reference, subject in zip(references, subjects, strict=True)
+            if subject != subjects[nearest]
+        ]
+        authentic += min(distances) > min(others)
+    share = authentic_share(nearest_features(samples, references), references, subjects)
+    assert share == authentic / 60
+    assert 0.1 < share < 0.9
+
+
+def test_a_neighbouring_slice_of_the_same_subject_hides_no_copy():
+    """Slices of a subject are 0.1 apart, subjects 10; a sample is 0.5 from the nearest slice."""
+    references = np.array([[0.0], [0.1], [10.0], [10.1]])
+    nearest = nearest_features(np.full((8, 1), 10.6), references)
+    assert authentic_share(nearest, references, ["a", "a", "b", "b"]) == 0
+    assert authentic_share(nearest, references, ["a", "b", "a", "b"]) == 1
+
+
+def test_a_copy_of_a_slice_that_two_subjects_share_is_not_authentic():
+    references = np.ones((2, 3))
+    assert (
+        authentic_share(nearest_features(np.ones((8, 3)), references), references, ["a", "b"]) == 0
+    )
+
+
+def test_authenticity_needs_images_and_a_second_subject():
+    references = np.arange(10.0)[:, None]
+    enough, few = (nearest_features(np.ones((count, 1)), references) for count in (8, 7))
+    assert authentic_share(enough, references, ["a", "b"] * 5) == 0
+    assert authentic_share(few, references, ["a", "b"] * 5) is None
+    assert authentic_share(enough, references, ["a"] * 10) is None

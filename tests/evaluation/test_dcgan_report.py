@@ -4,7 +4,7 @@ from PIL import Image
 from report_page import Page
 
 from brainsynth_jax.evaluation import dcgan_report
-from brainsynth_jax.evaluation.copies import summarize_copies
+from brainsynth_jax.evaluation.copies import Nearest, Neighbours, Slices, summarize_copies
 from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
 from brainsynth_jax.evaluation.distances import RealSet, compare_to_real, kernel_distance
 
@@ -36,8 +36,16 @@ def make_similarity(made=(0.43, 0.47), real=(0.36, 0.45)):
     }
 
 
-def make_copies(samples):
-    return summarize_copies(np.asarray(samples), HELD_OUT, ["a", "b", "c"] * 24)
+def make_copies(samples, heldout=HELD_OUT, subjects=("a", "b", "c")):
+    """Of distances by pixels; those by features are ten times as far, half of them authentic."""
+
+    def neighbours(distances):
+        of_pixels = Nearest(distances, *np.zeros((2, len(distances)), int))
+        return Neighbours(of_pixels, of_pixels._replace(distances=10 * distances))
+
+    training = Slices(np.zeros(2), np.array([[0.0], [1.5]]), ["x", "y"])
+    names = np.resize(subjects, len(heldout))
+    return summarize_copies(neighbours(np.asarray(samples)), neighbours(heldout), names, training)
 
 
 def make_evaluation(**changes):
@@ -164,7 +172,7 @@ def test_variety_is_judged_by_both_intervals(write, made, real, verdict):
 @pytest.mark.parametrize(
     ("samples", "verdict", "suspicious", "near"),
     [
-        (np.full(500, 0.01), "Yes: some samples", "100.0 %", "100.0 %"),
+        (np.full(500, 0.01), "Yes: some samples", "100.0 %", "0.0 %"),
         (np.full(500, 0.09), "Not by this measure", "0.0 %", "100.0 %"),
         (HELD_OUT, "Not by this measure", "0.0 %", "1.4 %"),
     ],
@@ -172,11 +180,21 @@ def test_variety_is_judged_by_both_intervals(write, made, real, verdict):
 def test_copies_are_called_so_by_their_share(write, samples, verdict, suspicious, near):
     words = write(make_evaluation(copies=make_copies(samples))).words
     assert f"Copies of training slices? {verdict}" in words
-    assert f"{suspicious} of samples are so near to a training slice" in words
-    assert f"{near} are nearer than 99 % of the slices of every held-out subject" in words
-    table = words[words.index("The numbers") :]
-    assert f"Good: about 1 %, more if blurred {near} {len(samples)} slices - -" in table
-    assert f"Good: none {suspicious} {len(samples)} slices - -" in table
+    assert f"{suspicious} of samples are suspicious: so near to a training slice" in words
+    assert f"Another {near} are near: nearer than 99 % of the slices of every" in words
+
+
+def test_both_spaces_stand_in_the_table(write):
+    samples = np.repeat([0.01, 0.09, 0.19], [50, 100, 350])
+    words = write(make_evaluation(copies=make_copies(samples))).words
+    for name, near, suspicious in (("pixels", "0.101", "0.0606"), ("features", "1.01", "0.606")):
+        assert f"Near by {name} samples nearer than {near} to a training slice" in words
+        assert f"Suspiciously near by {name} samples nearer than {suspicious} to" in words
+    assert words.count("Good: a few %, more if blurred 30.0 % 500 slices - -") == 2
+    assert words.count("Good: none 10.0 % 500 slices - -") == 2
+    assert "1.9 500 slices 1.5 72 slices 1.27" in words
+    assert "slices of other subjects, are 70.0 % of samples and 50.0 % of held-out slices" in words
+    assert "Good: not far below held-out 70.0 % 500 slices 50.0 % 72 slices -" in words
 
 
 def test_what_is_none_is_left_out_with_a_reason(write):
@@ -204,13 +222,29 @@ def test_what_is_none_is_left_out_with_a_reason(write):
 
 def test_too_few_images_for_copies_and_pairs_are_said(write):
     evaluation = make_evaluation(
-        copies=summarize_copies(np.ones(3), HELD_OUT, ["a"] * 72),
+        copies=make_copies(np.ones(3)),
         ms_ssim=make_similarity(None, None),
     )
     words = write(evaluation).words
-    assert "it needs 8 samples and as many held-out slices, and here are 3 and 72" in words
+    assert (
+        "it needs 8 samples and as many held-out slices, of 2 subjects, and here are 3 and 72, of 3"
+    ) in words
     assert "it needs two samples and real slices of two subjects" in words
     assert "MS-SSIM" not in words
+
+
+@pytest.mark.parametrize(
+    ("heldout", "subjects", "reason"),
+    [
+        (HELD_OUT, ["a"], "held-out slices, of 2 subjects, and here are 500 and 72, of 1."),
+        (np.zeros(72), ["a", "b"], "Left out: held-out slices equal training slices, so nothing"),
+    ],
+)
+def test_without_a_yardstick_for_copies_the_reason_is_said(write, heldout, subjects, reason):
+    copies = make_copies(np.full(500, 0.01), heldout, subjects)
+    words = write(make_evaluation(copies=copies)).words
+    assert reason in words
+    assert "nearest training slice" not in words
 
 
 def test_one_held_out_subject_gives_no_verdict(write):

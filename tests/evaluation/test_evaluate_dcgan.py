@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from brainsynth_jax.evaluation.collapse import find_collapse
-from brainsynth_jax.evaluation.copies import coarsen
+from brainsynth_jax.evaluation.copies import Slices, coarsen
 from brainsynth_jax.evaluation.dcgan import (
     RealSlices,
     critic_gaps,
     evaluate_samples,
+    list_copies,
     make_judge,
     measure_reference,
     rank_by_likeness,
@@ -117,10 +118,30 @@ def test_a_copy_of_any_training_slice_is_found_not_only_of_those_compared(fresh)
     some = RealSlices(train.images[:20], train.subjects[:20])
     space = pca_space(some.images, 16)
     copies = np.repeat(train.images[20:], 2, axis=0)
-    for coarse, found in ((coarsen(train.images), True), (None, False)):
-        real = measure_reference(some, test, space, 0, coarse)
+    everything = Slices(coarsen(train.images), space.extract(train.images), train.subjects)
+    for training, found in ((everything, True), (None, False)):
+        real = measure_reference(some, test, space, 0, training)
         summary = evaluate_samples(copies, GAPS, real, 0)["copies"]
         assert (summary["copied"], summary["training"]) == (found, 60 if found else 20)
+
+
+def test_the_list_names_whom_a_sample_copies(real, fresh):
+    samples = np.concatenate([fresh[:3], real.train.images[[7, 31]][:, :, ::-1]])
+    rows = list_copies(samples, real)
+    json.dumps(rows, allow_nan=False)
+    assert [row["sample"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["image_index"] for row in rows[3:]] == [7, 31]
+    assert [row["image_subject"] for row in rows[3:]] == [real.train.subjects[i] for i in (7, 31)]
+    assert {row["verdict"] for row in rows[3:]} == {"suspicious"}
+    assert "suspicious" not in {row["verdict"] for row in rows[:3]}
+
+
+def test_without_held_out_slices_the_list_judges_nobody(fresh):
+    train = heads(0, 60, 6)
+    real = measure_reference(train, None, pca_space(train.images, 16), seed=0)
+    rows = list_copies(fresh[:2], real)
+    assert {row["verdict"] for row in rows} == {None}
+    assert all(row["feature_distance"] > 0 for row in rows)
 
 
 def test_one_held_out_slice_gives_no_distance(fresh):

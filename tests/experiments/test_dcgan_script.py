@@ -1,5 +1,6 @@
 """The DCGAN script from scans to report, stopped and gone on with, and given bad input."""
 
+import csv
 import json
 import re
 import shutil
@@ -59,6 +60,11 @@ def change_records(workdir, **values):
             record[name] = record[name] if value is None else value
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (workdir / "metrics.jsonl").write_text(lines)
+
+
+def read_copies(workdir):
+    with (workdir / "copies.csv").open(newline="") as table:
+        return list(csv.DictReader(table))
 
 
 def drop_checkpoints(workdir, after):
@@ -122,6 +128,19 @@ def test_evaluation_json_holds_samples_beside_real_slices(finished_dcgan):
         assert distance["images"] == [evaluation["samples"], evaluation["test"]["slices"]]
     assert {"samples", "real"} <= evaluation["ms_ssim"].keys() & evaluation["grid_energy"].keys()
     assert evaluation["copies"] is not None
+
+
+def test_every_sample_has_a_row_that_names_the_nearest_subjects(finished_dcgan):
+    workdir, _ = finished_dcgan
+    rows = read_copies(workdir)
+    assert [row["sample"] for row in rows] == [
+        str(k) for k in range(read_evaluation(workdir)["samples"])
+    ]
+    trained_on = json.loads((workdir / "options.json").read_text())["data"]["train_subjects"]
+    for space in ("image", "feature"):
+        assert {row[f"{space}_subject"] for row in rows} <= set(trained_on)
+        assert all(float(row[f"{space}_distance"]) > 0 for row in rows)
+    assert {row["verdict"] for row in rows} == {""}, "one held-out subject is no yardstick"
 
 
 def test_two_steps_a_new_process_and_two_steps_are_four_steps(run, finished_dcgan, copied):
@@ -190,6 +209,7 @@ def test_without_held_out_subjects_it_says_what_cannot_be_told(run_tiny_dcgan, t
     assert evaluation["test"] is evaluation["copies"] is evaluation["critic_gap"]["test"] is None
     assert evaluation["compared_with"] == "train"
     assert evaluation["ms_ssim"]["real"]["mean"] is None, "pairs are of two subjects"
+    assert {row["verdict"] for row in read_copies(tmp_path / "all")} == {""}
     assert "No subject is held out" in (tmp_path / "all" / "report.html").read_text()
 
 
