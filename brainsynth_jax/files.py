@@ -1,11 +1,15 @@
 """Files and folders that are either whole or not there."""
 
 import contextlib
+import csv
 import io
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,6 +35,35 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path} could not be written ({error.strerror}). Make room there or give it the right "
             "to be written to, or choose another folder with --workdir or --output_dir."
         ) from error
+
+
+def write_json(path: Path, content: Mapping) -> None:
+    """Writes JSON for people and programs; NaN and infinity, which it has not, become null.
+
+    Raises UserError when the disk refuses.
+    """
+    text = json.dumps(_only_finite(content), indent=2, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def write_table(path: Path, rows: Sequence[Mapping]) -> None:
+    """Writes rows of the same columns, at least one, as CSV; None becomes an empty cell.
+
+    Raises UserError when the disk refuses.
+    """
+    content = io.StringIO()
+    writer = csv.DictWriter(content, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, content.getvalue().encode())
+
+
+def _only_finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _only_finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_only_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,6 +1,7 @@
-"""The adversarial and reconstruction terms of both papers, each a scalar.
+"""The terms of both papers' losses and of the segmentation network's, each a scalar.
 
-Every term is a mean over all its elements, so that values do not depend on batch or image size.
+Every term but the Dice is a mean over all its elements, so that values do not depend on batch or
+image size.
 """
 
 from collections.abc import Callable
@@ -94,3 +95,28 @@ def gradient_penalty(critic: Callable[[Array], Array], images: Array) -> Array:
     squares = jnp.square(gradients).sum(axis=(1, 2, 3))
     # The root has no derivative at 0.
     return jnp.mean(jnp.square(jnp.sqrt(squares + 1e-12) - 1.0))
+
+
+def binary_cross_entropy(logits: Array, truth: Array) -> Array:
+    """-mean(g log p + (1 - g) log(1 - p)) with p = 1 / (1 + exp(-logit)), in a form that is exact.
+
+    Args:
+        logits: any shape, unbounded.
+        truth: g, the same shape, 0 or 1.
+    """
+    return jnp.mean(jax.nn.softplus(logits) - truth * logits)
+
+
+def soft_dice_loss(logits: Array, truth: Array) -> Array:
+    """1 - (2 sum(p g) + 1) / (sum(p) + sum(g) + 1) with p = 1 / (1 + exp(-logit)).
+
+    The overlap that a hard mask is judged by, made smooth (Drozdzal et al., 2016, arXiv
+    1608.04117). Sums run over the whole batch, as in nnU-Net: a slice with hardly any tumour does
+    not swing it. The 1, of a pixel, keeps it defined where there is no tumour at all.
+
+    Args:
+        logits: any shape, unbounded.
+        truth: g, the same shape, 0 or 1.
+    """
+    share = jax.nn.sigmoid(logits)
+    return 1 - (2 * jnp.sum(share * truth) + 1) / (jnp.sum(share) + jnp.sum(truth) + 1)

@@ -76,7 +76,7 @@ DCGAN_PANELS = (
     Panel("Strength of the augmentation", ("augment_strength",), limits=(0, 1)),
     Panel("Others", ("*",)),
 )
-_NO_LOSS = ("step", "epoch", "learning_rate*", "seconds*", "*seconds", "*_per_second")
+_NO_LOSS = ("step", "epoch", "learning_rate*", "seconds*", "*seconds", "*_per_second", "*memory*")
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008
 
 
@@ -146,6 +146,46 @@ def save_curves(
         figure.text(0.5, 0.5, "Nothing was logged yet.", ha="center", va="center")
     for place, (panel, series) in enumerate(groups):
         _draw_panel(figure.add_subplot(lines, columns, place + 1), panel, series)
+    _save(path, figure)
+
+
+def save_dice_curves(
+    path: Path,
+    curves: Mapping[str, Sequence[tuple[int, float, Sequence[float] | None]]],
+    dashed: Sequence[str] = (),
+) -> None:
+    """Writes a PNG of Dice against the number of annotated subjects, a line for each name.
+
+    Args:
+        path: of the picture.
+        curves: name -> points of (subjects, Dice, its interval [low, high] or None).
+        dashed: names of lines that are baselines.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    figure = _new_figure(8.0, 4.6, layout="constrained")
+    axes = figure.add_subplot()
+    counts = sorted({point[0] for points in curves.values() for point in points})
+    for number, (name, color) in enumerate(zip(curves, itertools.cycle(_COLORS), strict=False)):
+        # Beside each other, so that the intervals can be seen.
+        places = [
+            counts.index(point[0]) + 0.05 * (number - len(curves) / 2) for point in curves[name]
+        ]
+        values = [point[1] for point in curves[name]]
+        style = "--" if name in dashed else "-"
+        axes.plot(places, values, "o", linestyle=style, color=color, markersize=4, label=name)
+        for place, (_, _, interval) in zip(places, curves[name], strict=True):
+            if interval:
+                axes.plot([place, place], interval, color=color, alpha=0.45, linewidth=1.6)
+    axes.set_xticks(range(len(counts)), [str(count) for count in counts])
+    axes.set_xlabel("annotated subjects to train on", fontsize=9)
+    axes.set_ylabel("whole-tumour Dice, held-out subjects", fontsize=9)
+    axes.set_ylim(0, 1)
+    axes.tick_params(labelsize=9)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
     _save(path, figure)
 
 

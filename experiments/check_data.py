@@ -10,7 +10,6 @@ what spoils any run, and warn.
 Exit status: 0 nothing was found, 1 something was, 2 a flag or the data cannot be used.
 """
 
-import json
 import os
 import sys
 import textwrap
@@ -25,7 +24,7 @@ from dataset import describe_data, list_left_out
 
 from brainsynth_jax.data.hygiene import Check, check_dataset
 from brainsynth_jax.data.prepared import SliceDataset
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import write_json
 
 _WIDTH = 98
 
@@ -79,7 +78,7 @@ def main() -> None:
     print("\n" + describe_checks(checks))
     if options.json:
         found = {"data_dir": options.data_dir, **describe_data(dataset), "checks": to_json(checks)}
-        write_atomically(Path(options.json).expanduser(), json.dumps(found, indent=2).encode())
+        write_json(Path(options.json).expanduser(), found)
     if any(check.findings for check in checks):
         sys.exit(1)
 

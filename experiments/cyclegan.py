@@ -33,6 +33,7 @@ from cyclegan_setup import build_model, describe_run, open_batches, prepare_data
 from dataset import describe_data
 from estimate import estimate_cost
 from run_options import resolve_run
+from samples_evaluation import check_encoder
 from training_run import train_run
 
 from brainsynth_jax.progress import duration
@@ -129,6 +130,7 @@ data.choice(
     "The whole tumour in one level, or oedema, core and enhancing tumour in three.",
 )
 data.number("test_fraction", 0.2, "Share of the subjects held out, between 0 and 1.", 0.0, 1.0)
+data.integer("train_subjects", 0, "Training subjects to use, chosen by the seed; 0 for all.")
 data.integer("train_pairs", 0, "Slices to train on, at most; 0 for all. Paper: 765.")
 data.integer("test_pairs", 0, "Held-out slices to evaluate, at most; 0 for all. Paper: 92.")
 data.integer("evaluated_train_pairs", 92, "Training slices to evaluate, at most; 0 for all.")
@@ -180,11 +182,21 @@ training.number(
 )
 
 output = FlagGroup("Output")
+output.string(
+    "encoder",
+    None,
+    "ONNX file of an encoder of your own, in whose features slices are compared (needs pip install "
+    "onnxruntime), as of dcgan.py. Without it one is trained on the training slices.",
+)
+output.string("data_licence", None, "Licence of the data, for the model card.")
 output.integer("log_every", 5, "Steps from one record in metrics.jsonl to the next.", 1)
 output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stays as well.", 1)
 
 # May differ between the parts of one run: they change no number of it.
-_FREE = {"workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"}
+_FREE = {
+    *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
+    *("encoder", "data_licence"),
+}
 
 
 def main() -> None:
@@ -202,6 +214,7 @@ def main() -> None:
 
     dataset = prepare_dataset(options, cache_dir)
     run.check_data(dataset.fingerprint)
+    encoder = check_encoder(options, run.stored)
 
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
     state = create_cyclegan_state(model, state_key, options.image_size)
@@ -221,7 +234,9 @@ def main() -> None:
     workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
     print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
     with held_run_folder(workdir):
-        save_options(workdir, "cyclegan", vars(options), describe_data(dataset))
+        save_options(
+            workdir, "cyclegan", vars(options), describe_data(dataset) | {"encoder": encoder}
+        )
         splits = load_splits(options, dataset)
         state = train_run(
             "cyclegan",
@@ -239,7 +254,9 @@ def main() -> None:
             "The training is complete and saved. To evaluate it:\n"
             f"  python experiments/evaluate.py --workdir={workdir}"
         ):
-            evaluation = evaluate_run(options, model, state, dataset, splits, workdir, "last")
+            evaluation = evaluate_run(
+                options, model, state, dataset, splits, workdir, "last", cache_dir
+            )
     print(describe_evaluation(evaluation))
     for warning in warn_of_collapse(read_metrics(workdir), workdir):
         print(f"warning: {warning}")

@@ -3,36 +3,44 @@
 `options` holds one attribute for each flag of `cyclegan.py`.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from dataset import note_data
+from finished_run import load_utility
+from samples_evaluation import load_reference, write_beside_real, write_copies
 
 from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor, mask_levels
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
 from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.evaluation.cyclegan import (
+    EmptySlices,
     MaskStyle,
     draw_tumors,
     evaluate_split,
+    list_subjects,
     make_translate,
     score_masks,
     translate_slices,
 )
-from brainsynth_jax.evaluation.cyclegan_report import write_cyclegan_report
+from brainsynth_jax.evaluation.cyclegan_report import answer_questions, write_cyclegan_report
+from brainsynth_jax.evaluation.model_card import write_model_card
+from brainsynth_jax.evaluation.placement import LabelledSlices, score_placement
+from brainsynth_jax.evaluation.report import SCHEMA
+from brainsynth_jax.evaluation.samples import Reference, evaluate_samples
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline, tune_threshold
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import write_json, write_table
 from brainsynth_jax.plots import CYCLEGAN_PANELS, save_curves, save_sample_grid
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
 from brainsynth_jax.training.logs import read_metrics
 from brainsynth_jax.training.loop import EpochResult
+from brainsynth_jax.training.pairs import draw_from_masks
 from brainsynth_jax.training.run_folder import load_options
 
 # The threshold baseline is tuned on at most so many slices, spread over the training subjects.
@@ -40,6 +48,8 @@ _TUNING_SLICES = 400
 # At the end of each epoch, Dice is measured on so many slices of each split.
 _WATCHED_SLICES = 32
 _PICTURED_SLICES = 6
+# So many slices are drawn from masks, to be judged by themselves.
+_SYNTHETIC_SLICES = 300
 # A run whose Dice on training subjects falls by so much from its best has gone bad.
 _COLLAPSE = 0.15
 
@@ -50,18 +60,23 @@ class Held(NamedTuple):
     Attributes:
         a: slices of A.
         b: slices of B; `a` itself where the truth is known.
+        empty: slices without tumour of the same subjects, or None.
     """
 
     a: SliceBatch
     b: SliceBatch
+    empty: SliceBatch | None = None
 
 
 def load_splits(options: SimpleNamespace, dataset: SliceDataset) -> dict[str, Held]:
-    """Slices to look at: of those trained on, --evaluated_train_pairs; of the test split, all."""
-    return {
-        "train": _hold(options, dataset, dataset.train_a, dataset.train_b),
-        "test": _hold(options, dataset, dataset.test_a, dataset.test_b),
-    }
+    """Slices to look at: of those trained on, --evaluated_train_pairs; of the test split, all.
+
+    Of the test subjects' slices without tumour, no more than --test_pairs.
+    """
+    test = _hold(options, dataset, dataset.test_a, dataset.test_b)
+    if dataset.test_empty is not None:
+        test = test._replace(empty=_load(options, dataset, dataset.test_empty, options.test_pairs))
+    return {"train": _hold(options, dataset, dataset.train_a, dataset.train_b), "test": test}
 
 
 def _hold(
@@ -100,7 +115,7 @@ def make_finish_epoch(
 
     A checkpoint's score is the Dice on *training* subjects; the test subjects choose nothing.
     """
-    generator_ab = jax.jit(lambda params, image: model.generator.apply({"params": params}, image))
+    generator_ab = _make_generator_ab(model)
     translate = make_translate(model, None)
     mask = mask_style(options)
 
@@ -117,6 +132,10 @@ def make_finish_epoch(
         return EpochResult(values, values.get("train_dice"))
 
     return finish_epoch
+
+
+def _make_generator_ab(model: CycleGan) -> Callable[[Any, jax.Array], jax.Array]:
+    return jax.jit(lambda params, image: model.generator.apply({"params": params}, image))
 
 
 def write_samples(
@@ -155,6 +174,53 @@ def write_samples(
     return paths
 
 
+def draw_synthetic(
+    options: SimpleNamespace, model: CycleGan, state: CycleGanState, dataset: SliceDataset
+) -> tuple[np.ndarray, LabelledSlices | None, SliceBatch]:
+    """Slices that G_BA draws for evaluation, and the training slices whose masks these came from.
+
+    Where the truth is known they come with their masks, which are those of training subjects,
+    changed; else they are drawn from pictures of domain B as they are.
+    """
+    source = _load(options, dataset, dataset.train_b, _SYNTHETIC_SLICES)
+    params = state.best_generators["ba"]
+    if not dataset.paired:
+        generate = jax.jit(lambda picture: model.generator.apply({"params": params}, picture))
+        drawn = [np.asarray(generate(picture[None])) for picture in source.mask]
+        return np.concatenate(drawn), None, source
+    with Progress("Drawing slices from changed masks", _SYNTHETIC_SLICES, "slice") as progress:
+        drawn = draw_from_masks(
+            lambda picture: model.generator.apply({"params": params}, picture),
+            source.tissue,
+            options.mask_style,
+            options.mask_classes,
+            _SYNTHETIC_SLICES,
+            options.seed,
+            progress.advance,
+        )
+    owners = [source.subjects[index] for index in drawn.sources]
+    return drawn.images, LabelledSlices(drawn.images, drawn.tissue, owners), source
+
+
+def evaluate_synthetic(
+    options: SimpleNamespace,
+    drawn: tuple[np.ndarray, LabelledSlices | None, SliceBatch],
+    heldout: SliceBatch,
+    real: Reference,
+) -> dict:
+    """What evaluation.json holds of the slices that G_BA draws."""
+    samples, labelled, source = drawn
+    placement = None
+    if labelled:
+        training, test = (
+            LabelledSlices(slices.image, slices.tissue, slices.subjects)
+            for slices in (source, heldout)
+        )
+        placement = score_placement(labelled, training, test, options.seed)
+    owners = labelled.subjects if labelled else None
+    return evaluate_samples(samples, real, options.seed, owners) | {"placement": placement}
+
+
 def evaluate_run(
     options: SimpleNamespace,
     model: CycleGan,
@@ -163,13 +229,19 @@ def evaluate_run(
     splits: dict[str, Held],
     workdir: Path,
     checkpoint: str,
+    cache_dir: Path,
 ) -> dict:
-    """Writes evaluation.json, the final pictures and report.html; returns the evaluation."""
+    """Writes evaluation.json, its tables, the final pictures, report.html and MODEL_CARD.md.
+
+    Returns the evaluation. Without true masks there are no tables slices.csv and subjects.csv.
+    """
     paired = dataset.paired
     translate = make_translate(model, known_levels(options, paired))
     baseline = tune_baseline(options, dataset) if paired else None
     mask = mask_style(options) if paired else None
     evaluation = {
+        "schema": SCHEMA,
+        "kind": "cyclegan",
         "generator": options.generator,
         "weights": "raw" if state.average is None else "ema",
         "checkpoint": checkpoint,
@@ -177,22 +249,47 @@ def evaluate_run(
         "mask_threshold": mask.threshold if mask else None,
         "published_table2": PUBLISHED_TABLE2,
     }
+    slice_rows = None
     total = sum(len(held.a.image) for held in splits.values())
     with Progress("Evaluating", total, "slice") as progress:
         for split, held in splits.items():
             made = translate_slices(translate, state, held.a.image, held.b.mask, progress.advance)
-            evaluation[split] = evaluate_split(made, held.a, held.b, mask, baseline, options.seed)
-    write_atomically(
-        workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
-    )
+            empty = None
+            if held.empty is not None:
+                fake_b = draw_tumors(_make_generator_ab(model), state, held.empty.image)
+                empty = EmptySlices(held.empty, fake_b)
+            evaluation[split] = evaluate_split(
+                made, held.a, held.b, mask, baseline, options.seed, empty
+            )
+            slice_rows = evaluation[split].pop("slice_scores")  # a table, of the last: held out
+    real = load_reference(dataset, options.seed, cache_dir, options.encoder)
+    drawn = draw_synthetic(options, model, state, dataset)
+    evaluation["synthetic"] = evaluate_synthetic(options, drawn, splits["test"].a, real)
+    evaluation["utility"] = load_utility(workdir)
+    write_json(workdir / "evaluation.json", evaluation)
+    beside_real = write_beside_real(drawn[0], real, workdir / "samples", options.seed)
+    closest = write_copies(drawn[0], real, dataset, workdir)
+    if paired:
+        write_table(workdir / "slices.csv", slice_rows)
+        write_table(
+            workdir / "subjects.csv",
+            [
+                {"split": split} | row
+                for split in splits
+                for row in list_subjects(evaluation[split])
+            ],
+        )
 
     pictures = write_samples(translate, state, splits["test"], paired, workdir, "final")
     records = read_metrics(workdir)
     save_curves(workdir / "curves.png", records, CYCLEGAN_PANELS)
+    stored = load_options(workdir)
+    collapse = warn_of_collapse(records, workdir) if checkpoint == "last" else []
+    notes = _notes(options, dataset) + collapse
     write_cyclegan_report(
         workdir / "report.html",
         title=f"CycleGAN, {options.generator} generator",
-        options=load_options(workdir),
+        options=stored,
         evaluation=evaluation,
         records=records,
         curves_png=workdir / "curves.png",
@@ -207,9 +304,13 @@ def evaluate_run(
                 "Held-out subjects; the layout of figures 13 and 15.",
                 pictures[1],
             ),
+            beside_real,
+            closest,
         ],
-        notes=_notes(options, dataset)
-        + (warn_of_collapse(records, workdir) if checkpoint == "last" else []),
+        notes=notes,
+    )
+    write_model_card(
+        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), notes
     )
     return evaluation
 

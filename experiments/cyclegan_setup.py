@@ -11,8 +11,8 @@ import jax
 from command_line import describe_options
 from dataset import list_left_out, list_subjects, open_source, parse_slices, warn_of_data
 
-from brainsynth_jax.data.pipeline import Batch, limit_pairs, make_batches
-from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
+from brainsynth_jax.data.pipeline import Batch, limit_pairs, limit_subjects, make_batches
+from brainsynth_jax.data.prepared import SliceDataset, prepare_empty_slices, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.models import resnet, unet
@@ -20,6 +20,9 @@ from brainsynth_jax.models.blocks import PRECISIONS
 from brainsynth_jax.models.patch import PatchDiscriminator
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
 from brainsynth_jax.training.optimizer import make_adam, make_schedule
+
+# Of each test subject, so many slices without tumour are looked at for tumours drawn all the same.
+_EMPTY_SLICES = 8
 
 NETWORKS = {
     "unet": (unet.UnetGenerator, unet.check_image_size),
@@ -34,25 +37,30 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
         UserError: the data cannot be used, or do not hold what the options ask for.
     """
     slices = parse_slices(options.slices)
-    dataset = prepare_slices(
-        open_source(options, cache_dir),
-        SliceOptions(
-            modality=options.modality,
-            intensity=options.intensity,
-            image_size=options.image_size,
-            min_tumor_area_pixels=0 if slices else options.min_tumor_area_pixels,
-            slices=slices,
-            test_fraction=options.test_fraction,
-            seed=options.seed,
-            skip_bad_subjects=options.skip_bad_subjects,
-        ),
-        cache_dir,
+    source = open_source(options, cache_dir)
+    slice_options = SliceOptions(
+        modality=options.modality,
+        intensity=options.intensity,
+        image_size=options.image_size,
+        min_tumor_area_pixels=0 if slices else options.min_tumor_area_pixels,
+        slices=slices,
+        test_fraction=options.test_fraction,
+        seed=options.seed,
+        skip_bad_subjects=options.skip_bad_subjects,
     )
+    dataset = prepare_slices(source, slice_options, cache_dir)
     if options.mask_classes == "classes" and dataset.paired and not dataset.has_classes:
         raise UserError(
             "--mask_classes=classes: these masks only tell tumour from no tumour. "
             "Use --mask_classes=whole."
         )
+    if dataset.paired:
+        test_empty = prepare_empty_slices(
+            source, dataset.test_subjects, slice_options, _EMPTY_SLICES, cache_dir
+        )
+        dataset = dataset._replace(test_empty=test_empty)
+    # Runs from before there was that flag used all subjects.
+    dataset = limit_subjects(dataset, getattr(options, "train_subjects", 0), options.seed)
     return limit_pairs(dataset, options.train_pairs, options.test_pairs, options.seed)
 
 

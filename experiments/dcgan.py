@@ -29,7 +29,6 @@ from dcgan_evaluation import (
     describe_collapse,
     describe_evaluation,
     evaluate_run,
-    load_reference,
     make_finish_epoch,
 )
 from dcgan_setup import (
@@ -44,6 +43,7 @@ from dcgan_setup import (
 from estimate import estimate_cost
 from finished_run import load_checkpoint
 from run_options import resolve_run
+from samples_evaluation import check_encoder, load_reference
 from training_run import train_run
 
 from brainsynth_jax.evaluation.collapse import find_collapse
@@ -251,16 +251,25 @@ training.number(
 )
 
 output = FlagGroup("Output")
+output.string(
+    "encoder",
+    None,
+    "ONNX file of an encoder of your own, in whose features slices are compared (needs pip install "
+    "onnxruntime). It is given slices in [-1, 1] as 1 or 3 equal channels, at the size that it "
+    "fixes or at 224 pixels, and answers with a vector or a map of features an image. Without it "
+    "one is trained on the training slices.",
+)
+output.string("data_licence", None, "Licence of the data, for the model card.")
 output.switch("sample_dropout", "Keep dropout on when slices are drawn from the trained generator.")
 output.switch("stop_on_collapse", "End the run when it goes bad, and use its best weights.")
 output.integer("log_every", 5, "Steps from one record in metrics.jsonl to the next.", 1)
 output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stays as well.", 1)
 
 # May differ between the parts of one run: they change no number of it, but for rounding and what
-# `note_devices` says.
+# `note_devices` says. --data_dir and --encoder have to hold the same as before.
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
-    "stop_on_collapse",
+    *("stop_on_collapse", "encoder", "data_licence"),
 }
 
 
@@ -276,6 +285,7 @@ def main() -> None:
     devices = choose_devices(options.devices)
     check_batch_size(options.batch_size, len(devices))
     build_model(options, steps_per_epoch=1)  # refuses what does not go together before any work
+    encoder = check_encoder(options, run.stored)
 
     dataset = prepare_dataset(options, cache_dir)
     run.check_data(dataset.fingerprint)
@@ -302,12 +312,14 @@ def main() -> None:
     with held_run_folder(workdir):
         for note in note_devices(options, run.stored, len(devices)):
             print(f"warning: {note}")
-        save_options(workdir, "dcgan", vars(options), describe_slices(dataset))
+        save_options(
+            workdir, "dcgan", vars(options), describe_slices(dataset) | {"encoder": encoder}
+        )
         collapse = find_collapse(read_metrics(workdir))
         if options.stop_on_collapse and collapse:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there
             print(f"warning: {describe_collapse(collapse, workdir, ends=True)}")
-        real = load_reference(options, dataset, cache_dir)
+        real = load_reference(dataset, options.seed, cache_dir, options.encoder)
         state = train_run(
             "dcgan",
             workdir,

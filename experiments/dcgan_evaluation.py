@@ -3,36 +3,26 @@
 `options` holds one attribute for each flag of `dcgan.py`.
 """
 
-import csv
-import io
-import json
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 from dataset import note_data
+from samples_evaluation import save_sheet, write_beside_real, write_copies
 
-from brainsynth_jax.data.pipeline import load_images
-from brainsynth_jax.data.prepared import Records, SliceDataset
+from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.evaluation.collapse import Collapse, find_collapse, find_fault
-from brainsynth_jax.evaluation.copies import VERDICTS, Move, Slices, align, coarsen
-from brainsynth_jax.evaluation.dcgan import (
-    RealSlices,
-    Reference,
-    critic_gaps,
-    evaluate_samples,
-    list_copies,
-    make_judge,
-    measure_reference,
-    rank_by_likeness,
-    watch_samples,
-)
+from brainsynth_jax.evaluation.dcgan import critic_gaps, make_judge, watch_samples
 from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
-from brainsynth_jax.evaluation.features import FeatureSpace, make_space
-from brainsynth_jax.files import write_atomically
-from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film, save_sample_grid
+from brainsynth_jax.evaluation.dcgan_words import answer_questions
+from brainsynth_jax.evaluation.model_card import write_model_card
+from brainsynth_jax.evaluation.report import SCHEMA
+from brainsynth_jax.evaluation.samples import Reference, evaluate_samples
+from brainsynth_jax.files import write_json
+from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.dcgan import Dcgan, DcganState
 from brainsynth_jax.training.logs import read_metrics
@@ -42,44 +32,19 @@ from brainsynth_jax.training.sampler import Sampler
 
 _log = logging.getLogger("brainsynth_jax.dcgan")
 
-# Real slices to compare with, at most, of each split.
-_COMPARED_SLICES = 500
 # Samples at the end of an epoch, and at the end of a run.
 _WATCHED_SAMPLES, _EVALUATED_SAMPLES = 64, 500
 # Puts the score of every bad epoch below that of every good one.
 _BAD = 1e9
-_SHEET_ROWS, _SHEET_COLUMNS = 4, 6
 _FILM_SECONDS = 12
+# Columns of a table of runs whose numbers are distances in a feature space.
+_BY_FEATURES = ("kid", "kid_floor", "frechet", "frechet_floor")
 
 BEST_RULE = (
     "The checkpoint of the epoch whose samples were nearest to training slices by kernel distance "
     "(KID), among the epochs that were not bad: in which samples neither copied, nor were all "
     "alike, nor had moved away. Which epoch is nearest, held-out subjects have no say in."
 )
-
-
-def load_reference(options: SimpleNamespace, dataset: SliceDataset, cache_dir: Path) -> Reference:
-    """The real slices that samples are compared with, in a feature space made from them."""
-
-    def load(records: Records) -> RealSlices | None:
-        return (
-            RealSlices(*load_images(records, _COMPARED_SLICES, options.seed)) if records else None
-        )
-
-    train, test = load(dataset.train_a), load(dataset.test_a)
-    space = make_space(train.images, options.seed, cache_dir)
-    training = _look_at_all(dataset.train_a, space)
-    return measure_reference(train, test, space, options.seed, training)
-
-
-def _look_at_all(records: Records, space: FeatureSpace) -> Slices:
-    """However many they are: a few at a time are held at full size."""
-    parts = []
-    for start in range(0, len(records), _COMPARED_SLICES):
-        places = np.arange(start, min(start + _COMPARED_SLICES, len(records)))
-        images, subjects = load_images(records.take(places))
-        parts.append(Slices(coarsen(images), space.extract(images), subjects))
-    return Slices(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def make_finish_epoch(
@@ -92,7 +57,7 @@ def make_finish_epoch(
         samples = sampler.draw(sampler.load(state), options.seed, _WATCHED_SAMPLES)
         gaps = critic_gaps(state, judge, samples, real)
         values = watch_samples(samples, gaps, real, options.seed)
-        _save_sheet(workdir / "samples" / f"epoch_{epoch:03d}.png", samples, f"epoch {epoch}")
+        save_sheet(workdir / "samples" / f"epoch_{epoch:03d}.png", samples, f"epoch {epoch}")
         before = read_metrics(workdir)
         now = {"step": int(state.step), "epoch": epoch} | values
         save_curves(workdir / "curves.png", [*before, now], DCGAN_PANELS)
@@ -114,7 +79,7 @@ def evaluate_run(
     workdir: Path,
     checkpoint: str,
 ) -> dict:
-    """Writes evaluation.json, copies.csv, the final pictures, the film and report.html."""
+    """Writes evaluation.json, copies.csv, final pictures, film, report.html and MODEL_CARD.md."""
     sampler = Sampler(model, options.sample_dropout)
     with Progress("Drawing slices to evaluate", _EVALUATED_SAMPLES, "slice") as progress:
         samples = sampler.draw(
@@ -122,125 +87,49 @@ def evaluate_run(
         )
     records = read_metrics(workdir)
     collapse = find_collapse(records)
+    gaps = critic_gaps(state, make_judge(model), samples, real)
     evaluation = {
+        "schema": SCHEMA,
+        "kind": "dcgan",
         "weights": "raw" if state.average is None else "ema",
         "checkpoint": checkpoint,
         "step": int(state.step),
         "sampling": {"seed": options.seed, "dropout": options.sample_dropout},
         "best_rule": BEST_RULE,
         "collapse": collapse._asdict() if collapse else None,
-    } | evaluate_samples(
-        samples, critic_gaps(state, make_judge(model), samples, real), real, options.seed
-    )
-    write_atomically(
-        workdir / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode()
-    )
+        **evaluate_samples(samples, real, options.seed),
+        "critic_gap": gaps,
+    }
+    write_json(workdir / "evaluation.json", evaluation)
 
-    pictures = _write_final_pictures(samples, real, workdir / "samples", options.seed)
-    closest = _write_copies(samples, real, dataset, workdir)
-    film = workdir / "samples" / "film.gif"
-    sheets = (workdir / "samples").glob("epoch_*.png")
+    folder = workdir / "samples"
+    beside_real = write_beside_real(samples, real, folder, options.seed)
+    save_sheet(folder / "final.png", samples, "")
+    closest = write_copies(samples, real, dataset, workdir)
+    film = folder / "film.gif"
+    sheets = folder.glob("epoch_*.png")
     save_film(film, sorted(sheets, key=lambda path: int(path.stem[6:])), _FILM_SECONDS)
     save_curves(workdir / "curves.png", records, DCGAN_PANELS)
+    stored, notes = load_options(workdir), _notes(options, dataset)
     write_dcgan_report(
         workdir / "report.html",
         title="DCGAN, new slices from noise",
-        options=load_options(workdir),
+        options=stored,
         evaluation=evaluation,
         records=records,
         curves_png=workdir / "curves.png",
-        sample_pngs=[*pictures, closest],
+        sample_pngs=[
+            beside_real,
+            ("More made slices", "The first of the seed, not chosen.", folder / "final.png"),
+            closest,
+        ],
         film=film if film.exists() else None,
-        notes=_notes(options, dataset),
+        notes=notes,
+    )
+    write_model_card(
+        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), notes
     )
     return evaluation
-
-
-def _write_final_pictures(
-    samples: np.ndarray, real: Reference, folder: Path, seed: int
-) -> list[tuple[str, str, Path]]:
-    """(title, caption, path) of each picture of the report."""
-    shown, compared = real.test or real.train, "held-out" if real.test else "training"
-    chosen = np.random.default_rng(seed).permutation(len(shown.images))[:_SHEET_COLUMNS]
-    ranked = rank_by_likeness(samples, real)
-    rows = {
-        f"real,\n{compared}": shown.images[chosen],
-        "made": samples[:_SHEET_COLUMNS],
-        "made,\nmost like\nreal ones": samples[ranked[:_SHEET_COLUMNS]],
-        "made,\nleast like\nreal ones": samples[ranked[::-1][:_SHEET_COLUMNS]],
-    }
-    columns = min(_SHEET_COLUMNS, len(chosen))
-    save_sample_grid(
-        folder / "final_beside_real.png",
-        [[image[..., 0] for image in images[:columns]] for images in rows.values()],
-        [""] * columns,
-        list(rows),
-    )
-    _save_sheet(folder / "final.png", samples, "")
-    return [
-        (
-            "Real and made",
-            f"Real slices of {compared} subjects, then made ones: the first of the seed, and the "
-            f"most and the least like training slices of {len(samples)} (the layout of figure 1).",
-            folder / "final_beside_real.png",
-        ),
-        (
-            "More made slices",
-            "The first of the seed, not chosen.",
-            folder / "final.png",
-        ),
-    ]
-
-
-def _write_copies(
-    samples: np.ndarray, real: Reference, dataset: SliceDataset, workdir: Path
-) -> tuple[str, str, Path]:
-    """Writes copies.csv and the sheet of the closest pairs, whose part in the report it returns."""
-    rows = list_copies(samples, real)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(workdir / "copies.csv", table.getvalue().encode())
-
-    def rank(row: dict) -> tuple[int, float]:
-        verdict = row["verdict"]
-        return -VERDICTS.index(verdict) if verdict else 0, row["image_distance"]
-
-    closest = sorted(rows, key=rank)[:_SHEET_COLUMNS]
-
-    def load_nearest(space: str) -> np.ndarray:
-        return load_images(dataset.train_a.take([row[f"{space}_index"] for row in closest]))[0]
-
-    sheet = {
-        "made": samples[[row["sample"] for row in closest]],
-        "nearest\ntraining\nslice\nby pixels,\naligned": [
-            align(image[None], Move(row["mirrored"], row["down"], row["right"]))[0]
-            for image, row in zip(load_nearest("image"), closest, strict=True)
-        ],
-        "by\nfeatures": load_nearest("feature"),
-    }
-    path = workdir / "samples" / "final_closest.png"
-    save_sample_grid(
-        path,
-        [[image[..., 0] for image in images] for images in sheet.values()],
-        [f"{row['verdict'] or ''} {row['image_distance']:.3f}".strip() for row in closest],
-        list(sheet),
-    )
-    return (
-        "Is anyone copied?",
-        "The made slices that are most like a training slice; below, the training slice nearest by "
-        "pixels, mirrored and moved as it fits best, and the one nearest by features. Above, the "
-        "verdict by both, and the root-mean-square difference of the first two at 32 x 32 pixels. "
-        "All are in copies.csv.",
-        path,
-    )
-
-
-def _save_sheet(path: Path, samples: np.ndarray, title: str) -> None:
-    tiles = samples[: _SHEET_ROWS * _SHEET_COLUMNS, ..., 0]
-    rows = [tiles[start : start + _SHEET_COLUMNS] for start in range(0, len(tiles), _SHEET_COLUMNS)]
-    save_sample_grid(path, rows, [title] + [""] * (_SHEET_COLUMNS - 1))
 
 
 def describe_collapse(collapse: Collapse, workdir: Path, ends: bool) -> str:
@@ -285,3 +174,29 @@ def describe_evaluation(evaluation: dict) -> str:
         f"{evaluation['grid_energy']['ratio']:.2f} times that of real slices."
     )
     return " ".join(lines)
+
+
+def leave_out_other_spaces(
+    rows: Mapping[str, dict[str, float | None]], evaluations: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Leaves out of a table what stands in it in another feature space than most.
+
+    Args:
+        rows: run -> its numbers; those that are distances by features are set to None.
+        evaluations: run -> what its evaluation.json holds.
+
+    Returns:
+        Sentences that say so.
+    """
+    spaces = {name: found["feature_space"]["fingerprint"] for name, found in evaluations.items()}
+    (common, _), *others = Counter(spaces.values()).most_common()
+    strange = [name for name, space in spaces.items() if space != common]
+    for name in strange:
+        rows[name].update(dict.fromkeys(_BY_FEATURES))
+    if not others:
+        return []
+    return [
+        f"Distances by features of {', '.join(strange)} are left out: they are in another feature "
+        f"space than those of the others, {common}, and cannot be compared with them. "
+        "Evaluate these runs again on one machine, with experiments/evaluate.py."
+    ]

@@ -20,7 +20,6 @@ import io
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +28,10 @@ from typing import Any, NamedTuple
 import command_line
 import jax
 import numpy as np
+from child_script import run_script
 from command_line import FLAGS, FlagGroup
 from dataset import parse_slices
+from dcgan_evaluation import leave_out_other_spaces
 from dcgan_setup import build_model, prepare_dataset
 from finished_run import load_checkpoint, load_run
 
@@ -276,22 +277,7 @@ def run_trial(workdir: Path, trial: Trial) -> str | None:
     flags |= {"workdir": workdir, "cache_dir": FLAGS.cache_dir}
     if FLAGS.data_dir:
         flags["data_dir"] = FLAGS.data_dir
-    script = Path(__file__).with_name("dcgan.py")
-    command = [sys.executable, str(script), *(f"--{name}={v}" for name, v in flags.items())]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            problem = process.stderr.read()
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()  # it saves
-            raise
-    if process.returncode == 0:
-        return None
-    if process.returncode > 128:
-        raise KeyboardInterrupt
-    print(problem, file=sys.stderr)
-    lines = problem.strip().removeprefix("error: ").splitlines()
-    return lines[-1] if lines else f"it was ended by signal {-process.returncode}"
+    return run_script("dcgan", flags)
 
 
 def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -> None:
@@ -303,6 +289,7 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
         name: json.loads((workdir / name / "evaluation.json").read_text()) for name in done
     }
     rows = {name: summarise(evaluation) for name, evaluation in evaluations.items()}
+    notes = leave_out_other_spaces(rows, evaluations)
     picture = workdir / "trials.png"
     sheet = {"real": real_slices(workdir / done[0], cache_dir)}
     sheet |= {name: draw_slices(workdir / name) for name in done}
@@ -325,10 +312,15 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
         {name: (TRIALS[name].about, show_flags(TRIALS[name]), row) for name, row in rows.items()},
         shared_flags() | {"data_dir": FLAGS.data_dir},
         picture,
-        [f"{name} did not come to its end: {problem}" for name, problem in failures.items()],
+        [
+            *notes,
+            *(f"{name} did not come to its end: {problem}" for name, problem in failures.items()),
+        ],
     )
     for name, row in rows.items():
         print(f"{name:18}" + "".join(f" {column} {row[column]}" for column in TRIAL_COLUMNS))
+    for note in notes:
+        print(f"warning: {note}")
     for name, problem in failures.items():
         print(f"{name:18} failed: {problem}")
 

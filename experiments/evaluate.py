@@ -19,6 +19,7 @@ import jax
 from command_line import FLAGS, FlagGroup
 from finished_run import load_checkpoint, load_run
 from run_options import Run
+from samples_evaluation import load_reference
 
 from brainsynth_jax.training.cyclegan import create_cyclegan_state
 from brainsynth_jax.training.dcgan import create_dcgan_state
@@ -32,6 +33,12 @@ evaluation.string(
     "last; best (a CycleGAN's highest Dice on training subjects, a DCGAN's lowest kernel distance "
     "to training slices, seen at an epoch's end); or a step. Without it: a CycleGAN's last, a "
     "DCGAN's best.",
+)
+evaluation.string(
+    "encoder",
+    None,
+    "ONNX file, as of dcgan.py: where the run's is now, or another to compare slices in. "
+    "Without it: the run's.",
 )
 evaluation.string("data_dir", None, "Where the scans are now, if the run's folder has moved.")
 evaluation.string(
@@ -53,6 +60,7 @@ def main() -> None:
 
 def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     """Evaluates a CycleGAN; returns what a reader needs first."""
+    choose_encoder(run)
     dataset = cyclegan_setup.prepare_dataset(run.options, cache_dir)
     run.check_data(dataset.fingerprint)
     model = cyclegan_setup.build_model(run.options)
@@ -62,19 +70,26 @@ def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     splits = cyclegan_evaluation.load_splits(run.options, dataset)
     with held_run_folder(run.workdir):
         evaluation = cyclegan_evaluation.evaluate_run(
-            run.options, model, state, dataset, splits, run.workdir, chosen
+            run.options, model, state, dataset, splits, run.workdir, chosen, cache_dir
         )
     return cyclegan_evaluation.describe_evaluation(evaluation)
 
 
+def choose_encoder(run: Run) -> None:
+    """Sets the run's to --encoder where that is given."""
+    began = getattr(run.options, "encoder", None)  # runs of before the flag have none
+    run.options.encoder = FLAGS.encoder or began
+
+
 def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     """Evaluates a DCGAN; returns what a reader needs first."""
+    choose_encoder(run)
     dataset = dcgan_setup.prepare_dataset(run.options, cache_dir)
     run.check_data(dataset.fingerprint)
     model = dcgan_setup.build_model(run.options, steps_per_epoch=1)
     chosen = checkpoint or "best"
     state = load_checkpoint(chosen, run.workdir, create_dcgan_state(model, jax.random.key(0)))
-    real = dcgan_evaluation.load_reference(run.options, dataset, cache_dir)
+    real = load_reference(dataset, run.options.seed, cache_dir, run.options.encoder)
     with held_run_folder(run.workdir):
         evaluation = dcgan_evaluation.evaluate_run(
             run.options, model, state, dataset, real, run.workdir, chosen

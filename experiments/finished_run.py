@@ -1,5 +1,6 @@
 """A run's folder, opened to be looked at."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,9 @@ from run_options import Run
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.run_folder import OPTIONS_FILE, load_options
+
+# What utility.py found with a run.
+UTILITY_FILE = "utility.json"
 
 
 def load_run(workdir: str | None, scripts: tuple[str, ...], data_dir: str | None = None) -> Run:
@@ -34,6 +38,12 @@ def load_run(workdir: str | None, scripts: tuple[str, ...], data_dir: str | None
         )
     flags = stored["flags"] | ({"data_dir": data_dir} if data_dir else {})
     return Run(folder, SimpleNamespace(**flags), stored)
+
+
+def load_utility(workdir: Path) -> dict | None:
+    """What utility.py found with a run and left in its folder; None where it was not run."""
+    path = workdir / UTILITY_FILE
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def load_checkpoint(wanted: str, workdir: Path, like: Any) -> Any:

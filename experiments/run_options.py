@@ -46,7 +46,7 @@ def resolve_run(
 
     Args:
         script: names new run folders and must be the one that began an earlier run.
-        presets: "demo" and "paper", each flag -> value.
+        presets: two, for the phantom and for data of one's own, each flag -> value.
         free: flags that may differ between the parts of one run.
 
     Raises:
@@ -57,7 +57,8 @@ def resolve_run(
     workdir = Path(given["workdir"]).expanduser() if "workdir" in given else None
     stored = load_options(workdir) if workdir else None
     if stored is None:
-        preset = given.get("preset") or ("paper" if "data_dir" in given else "demo")
+        phantom, own_data = presets
+        preset = given.get("preset") or (own_data if "data_dir" in given else phantom)
         values = resolve_flags(given, {"preset": preset}, presets[preset])
         return Run(workdir, SimpleNamespace(**values), None)
     if stored["script"] != script:
@@ -67,7 +68,7 @@ def resolve_run(
         )
     began = stored["flags"]
     changeable = set(free)
-    if given.get("epochs", 0) > began["epochs"] and not began["decay_epochs"]:
+    if given.get("epochs", 0) > began.get("epochs", 0) and not began["decay_epochs"]:
         changeable.add("epochs")  # a longer run at a constant rate begins just like a shorter one
     check_same_options(
         workdir,

@@ -106,7 +106,10 @@ def test_a_failed_write_keeps_the_picture_before(tmp_path, monkeypatch):
 
 def group(names, panels):
     """{title: names} of a run that logs these names."""
-    records = [{"step": 1, "epoch": 1, "seconds_per_step": 0.3} | dict.fromkeys(names.split(), 1.0)]
+    records = [
+        {"step": 1, "epoch": 1, "seconds_per_step": 0.3, "peak_memory_mib": 9.0}
+        | dict.fromkeys(names.split(), 1.0)
+    ]
     groups = plots._group(plots._to_series(records), panels)
     return {panel.title: list(series) for panel, series in groups}
 

@@ -142,6 +142,27 @@ def limit_pairs(
     )
 
 
+def limit_subjects(dataset: SliceDataset, count: int, seed: int) -> SliceDataset:
+    """The same dataset with at most so many training subjects in each domain, chosen by `seed`.
+
+    A smaller number's subjects are among a larger one's; 0 keeps all.
+    """
+
+    def limited(records: Records) -> Records:
+        names = np.unique(records.subjects)
+        chosen = np.random.default_rng(seed).permutation(names)[: count or None]
+        return records.take(np.flatnonzero(np.isin(records.subjects, chosen)))
+
+    train_a = limited(dataset.train_a)
+    train_b = train_a if dataset.paired else limited(dataset.train_b)
+    kept = {*train_a.subjects, *train_b.subjects}
+    return dataset._replace(
+        train_a=train_a,
+        train_b=train_b,
+        train_subjects=tuple(name for name in dataset.train_subjects if name in kept),
+    )
+
+
 def load_slices(
     records: Records,
     paired: bool,

@@ -93,6 +93,10 @@ class Records(Sequence[Record]):
         return {**record, "subject": record["subject"].decode()}
 
 
+class _NoSlices(Exception):
+    """There is nothing to prepare, and an empty folder can't be written."""
+
+
 class SliceDataset(NamedTuple):
     """Slices for training and testing; of one patient, all are on the same side.
 
@@ -106,6 +110,8 @@ class SliceDataset(NamedTuple):
       has_classes: False where masks only tell tumour from no tumour.
       fingerprint: short hex digest of the prepared slices' pictures, names and numbers, and of
         how they are divided.
+      test_empty: slices without tumour of the test subjects, see `prepare_empty_slices`; None
+        where there are none or nobody asked for them. They are not in the fingerprint.
     """
 
     train_a: Records
@@ -118,6 +124,7 @@ class SliceDataset(NamedTuple):
     skipped: tuple[str, ...]
     has_classes: bool
     fingerprint: str
+    test_empty: Records | None = None
 
 
 def prepare_slices(
@@ -142,10 +149,7 @@ def prepare_slices(
         raise UserError(
             f"--slices={first}:{last}: needs a first and a last slice number, 60:107 say."
         )
-    folder = Path(cache_dir) / "slices" / _cache_key(source, options)
-    ensure_folder(folder, lambda new: _prepare(source, options, new, show_progress))
-    contents = json.loads((folder / _CONTENTS).read_text())
-    table = [SubjectSlices(*row) for row in contents["table"]]
+    folder, contents, table = _open(source, options, cache_dir, show_progress)
     stored = open_slices(folder / _RECORDS)
     if source.domains:
         parts = {
@@ -168,6 +172,50 @@ def prepare_slices(
         has_classes=source.has_classes,
         fingerprint=_digest([contents["digest"], source.domains is None, *_division(options)]),
     )
+
+
+def prepare_empty_slices(
+    source: Source,
+    subjects: Sequence[str],
+    options: SliceOptions,
+    count: int,
+    cache_dir: Path,
+    show_progress: bool = True,
+) -> Records | None:
+    """Slices without tumour, prepared and cached like the others.
+
+    Args:
+      source: as `prepare_slices`, with true masks.
+      subjects: names of those to take them from, all usable.
+      options: of the slices that they are to stand beside; the least tumour plays no part.
+      count: so many of each subject, at most, see `SliceOptions.empty_slices`.
+      cache_dir: as `prepare_slices`.
+      show_progress: as `prepare_slices`.
+
+    Returns:
+      Records by subject and slice, None where no subject has such a slice.
+
+    Raises:
+      UserError: as `prepare_slices`.
+    """
+    wanted = tuple(subject for subject in source.subjects if subject.name in set(subjects))
+    source = source._replace(subjects=wanted, problems=())
+    options = options._replace(empty_slices=count, min_tumor_area_pixels=0)
+    try:
+        folder, _, table = _open(source, options, cache_dir, show_progress)
+    except _NoSlices:
+        return None
+    return Records(folder, open_slices(folder / _RECORDS), table, lambda row: True)
+
+
+def _open(
+    source: Source, options: SliceOptions, cache_dir: Path, show_progress: bool
+) -> tuple[Path, dict, list[SubjectSlices]]:
+    """The folder in the cache, filled if need be, and what it holds."""
+    folder = Path(cache_dir) / "slices" / _cache_key(source, options)
+    ensure_folder(folder, lambda new: _prepare(source, options, new, show_progress))
+    contents = json.loads((folder / _CONTENTS).read_text())
+    return folder, contents, [SubjectSlices(*row) for row in contents["table"]]
 
 
 def _divide(
@@ -268,6 +316,8 @@ def _check_outcome(
             + "\n".join(shown)
             + f"\nMend them{way_on}."
         )
+    if not table and options.empty_slices:
+        raise _NoSlices
     if not table and without:
         raise UserError(
             f"--min_tumor_area_pixels={options.min_tumor_area_pixels}: no slice of the "
@@ -296,6 +346,8 @@ def _cache_key(source: Source, options: SliceOptions) -> str:
     ]
     of_division = {"test_fraction", "seed", "test_patients"}
     shaping = {k: v for k, v in options._asdict().items() if k not in of_division}
+    if not options.empty_slices:  # what was prepared before there were any stays good
+        del shaping["empty_slices"]
     constants = intensity.MEDIAN_SPAN_STD, intensity.LOW_PERCENT, intensity.HIGH_PERCENT
     return _digest([PREPARATION_VERSION, constants, source.kind, source.problems, shaping, files])
 

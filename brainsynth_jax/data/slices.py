@@ -29,6 +29,10 @@ from brainsynth_jax.errors import UserError
 
 Record = dict[str, Any]
 
+# Of the slice of a scan that shows most brain, a slice without tumour has to show so much: on less,
+# there is hardly anything for which a tumour could be taken.
+LEAST_BRAIN = 0.25
+
 _PICTURE_SCALE = IntensityScale(127.5, 127.5)
 _NO_BRAIN = BrainStatistics(np.nan, np.nan, np.nan, np.nan)
 
@@ -45,6 +49,8 @@ class SliceOptions(NamedTuple):
       min_tumor_area_pixels: least tumour in a slice, counted in the prepared slice; 0 takes
         slices without tumour as well.
       slices: first and last slice number to take, both included; None for all.
+      empty_slices: where above 0, of each subject only so many slices, at most, that have no
+        tumour and show LEAST_BRAIN, evenly spread over these.
       test_fraction: share of the patients kept for testing.
       seed: decides with the patients' names who is for testing.
       test_patients: keep the last so many in name order for testing instead, whatever
@@ -58,6 +64,7 @@ class SliceOptions(NamedTuple):
     field_of_view_mm: float | None = None
     min_tumor_area_pixels: int = 50
     slices: tuple[int, int] | None = None
+    empty_slices: int = 0
     test_fraction: float = 0.2
     seed: int = 0
     test_patients: int | None = None
@@ -78,10 +85,13 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
             f"--slices={first}:{last} lies outside the scan, whose slices are "
             f"{scan.slice_numbers.min()} to {scan.slice_numbers.max()}; give some of these, or all."
         )
-    least_area = options.min_tumor_area_pixels
-    if least_area > 0:
-        chosen &= is_tumor(scan.labels).any(axis=(1, 2))
+    least_area = 0 if options.empty_slices else options.min_tumor_area_pixels
+    has_tumor = is_tumor(scan.labels).any(axis=(1, 2))
     brain = find_brain(scan.image)
+    if options.empty_slices:
+        chosen = _spread(chosen & ~has_tumor & _shows_brain(brain), options.empty_slices)
+    elif least_area > 0:
+        chosen &= has_tumor
     if options.field_of_view_mm:
         window = _window(brain, scan.spacing_mm, options.field_of_view_mm)
         scan = scan._replace(image=_cut(scan.image, window), labels=_cut(scan.labels, window))
@@ -101,6 +111,20 @@ def prepare_scan(name: str, scan: Scan, options: SliceOptions) -> list[Record]:
         values[tissue < BRAIN] = -1
         records.append(_record(name, scan, z, values, tissue, scale, statistics))
     return records
+
+
+def _shows_brain(brain: np.ndarray) -> np.ndarray:
+    areas = brain.sum(axis=(1, 2))
+    return (areas > 0) & (areas >= LEAST_BRAIN * areas.max())
+
+
+def _spread(chosen: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the chosen slices, (Z,) bool: the middles of equal stretches of them."""
+    places = np.flatnonzero(chosen)
+    middles = ((np.arange(count) + 0.5) * len(places) / count).astype(int)
+    spread = np.zeros_like(chosen)
+    spread[places[middles] if len(places) else places] = True
+    return spread
 
 
 def _window(

@@ -1,6 +1,6 @@
 """A trained CycleGAN on slices whose truth is known: what goes into evaluation.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,14 +11,29 @@ from jax import Array
 from brainsynth_jax import losses
 from brainsynth_jax.data.masks import decode_tumor, is_brain, is_tumor
 from brainsynth_jax.data.pipeline import SliceBatch
-from brainsynth_jax.evaluation.segmentation import score_subjects, summarize_subjects
+from brainsynth_jax.evaluation.lesions import (
+    COUNTS,
+    RATES,
+    score_empty_slices,
+    score_lesions,
+    summarize_empty_slices,
+    summarize_lesions,
+)
+from brainsynth_jax.evaluation.segmentation import (
+    METRICS,
+    dice,
+    score_slices,
+    score_subjects,
+    summarize_subjects,
+)
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline, apply_threshold
 from brainsynth_jax.evaluation.translation import (
     mae,
     mse,
     paired_cycle,
     score_hidden_channel,
-    score_translation,
+    score_images,
+    summarize_translation,
     table2,
 )
 from brainsynth_jax.training.cyclegan import CycleGan, CycleGanState
@@ -65,6 +80,18 @@ class MaskStyle(NamedTuple):
     style: str
     classes: str
     threshold: float
+
+
+class EmptySlices(NamedTuple):
+    """Slices without tumour.
+
+    Attributes:
+        slices: N of them.
+        fake_b: G_AB's mask pictures of them, (N, H, W, 1), see `draw_tumors`.
+    """
+
+    slices: SliceBatch
+    fake_b: np.ndarray
 
 
 def make_translate(
@@ -166,8 +193,7 @@ def score_masks(
     fake_b: np.ndarray, slices: SliceBatch, mask: MaskStyle, seed: int
 ) -> dict[str, dict]:
     """G_AB's tumours against the true ones: `{"subjects": ..., "summary": ...}`."""
-    drawn = decode_tumor(fake_b[..., 0], mask.style, mask.classes, mask.threshold)
-    return _scores(drawn, slices, seed)
+    return _scores(_decode(fake_b, mask), slices, seed)
 
 
 def evaluate_split(
@@ -177,6 +203,7 @@ def evaluate_split(
     mask: MaskStyle | None,
     baseline: ThresholdBaseline | None,
     seed: int,
+    empty: EmptySlices | None = None,
 ) -> dict:
     """One split's part of evaluation.json.
 
@@ -187,12 +214,16 @@ def evaluate_split(
         mask: None where no true masks are known; what needs them is then None.
         baseline: the tuned threshold, None with `mask`.
         seed: of the bootstraps.
+        empty: of the same subjects, None where there are none.
 
     Returns:
         JSON-safe: `slices` and `subjects`, the numbers; `table2`; `paired_cycle`; `mse` and `mae`
         over all pixels; `translation` (`score_translation` of `a_to_b` and `b_to_a`);
         `hidden_channel` (`score_hidden_channel` of `rounded` and `noisy`, and `noise_std`);
-        `segmentation` and `threshold_baseline`, `subjects` and `summary` each.
+        `segmentation` and `threshold_baseline`, each with `subjects` and `summary`, and the same
+        two of `lesions` and of `empty_slices`, None without `empty`; `slice_scores`, a row a slice,
+        whose columns are the same in every run: tumour areas, `segmentation.score_slices`, the
+        threshold's Dice, and `translation.score_images` of both directions.
     """
     image_a, image_b = slices_a.image, slices_b.mask
     errors = {
@@ -213,18 +244,27 @@ def evaluate_split(
         slices_a.subjects,
         seed,
     )
-    translation = segmentation = threshold_baseline = None
+    translation = segmentation = threshold_baseline = slice_scores = None
     if mask:
-        translation = {
-            "a_to_b": score_translation(made.fake_b, image_b, slices_b.subjects, seed),
-            "b_to_a": score_translation(made.fake_a, image_a, slices_a.subjects, seed),
+        of_images = {
+            "a_to_b": score_images(made.fake_b, image_b),
+            "b_to_a": score_images(made.fake_a, image_a),
         }
-        segmentation = score_masks(made.fake_b, slices_a, mask, seed)
-        drawn = apply_threshold(baseline, slices_a.brain_z, is_brain(slices_a.tissue))
+        translation = {
+            direction: summarize_translation(scores, slices_a.subjects, seed)
+            for direction, scores in of_images.items()
+        }
+        drawn, by_threshold = _decode(made.fake_b, mask), _draw_threshold(slices_a, baseline)
+        drawn_empty = by_threshold_empty = None
+        if empty:
+            drawn_empty = _decode(empty.fake_b, mask), empty.slices
+            by_threshold_empty = _draw_threshold(empty.slices, baseline), empty.slices
+        segmentation = _localise(drawn, slices_a, drawn_empty, seed)
         threshold_baseline = {
             "sigma_pixels": baseline.sigma_pixels,
             "threshold": baseline.threshold,
-        } | _scores(drawn, slices_a, seed)
+        } | _localise(by_threshold, slices_a, by_threshold_empty, seed)
+        slice_scores = _list_slices(drawn, by_threshold, slices_a, of_images)
     return {
         "slices": len(image_a),
         "subjects": len(set(slices_a.subjects)),
@@ -235,11 +275,116 @@ def evaluate_split(
         "hidden_channel": {"noise_std": NOISE_STD} | hidden_channel,
         "segmentation": segmentation,
         "threshold_baseline": threshold_baseline,
+        "slice_scores": slice_scores,
     }
 
 
+def list_subjects(part: Mapping) -> list[dict]:
+    """A row a subject of what `evaluate_split` returns: the translator's scores, the threshold's.
+
+    The columns are the same in every run; None where a score is undefined or not measured. No rows
+    without true masks.
+    """
+    ours, theirs = part["segmentation"], part["threshold_baseline"]
+    rows = []
+    for name, scores in ours["subjects"].items() if ours else ():
+        empty = ours["empty_slices"]["subjects"].get(name) if ours["empty_slices"] else None
+        rows.append(
+            {
+                "subject": name,
+                "slices": scores["slices"],
+                "empty_slices": empty["empty_slices"] if empty else None,
+                **_flatten(ours, name),
+                **{f"threshold_{key}": value for key, value in _flatten(theirs, name).items()},
+            }
+        )
+    return rows
+
+
+def _flatten(scores: Mapping, name: str) -> dict[str, float | int | None]:
+    lesions = scores["lesions"]["subjects"][name]
+    of_empty = (scores["empty_slices"] or {"subjects": {}})["subjects"].get(name, {})
+    return {
+        **{metric: scores["subjects"][name][metric] for metric in METRICS},
+        **{f"lesions_{count}": lesions[count] for count in COUNTS},
+        **{f"lesion_{rate}": lesions[rate] for rate in RATES},
+        **{f"empty_{key}": of_empty.get(key) for key in ("drawn_share", "drawn_area_mm2")},
+    }
+
+
+def _decode(fake_b: np.ndarray, mask: MaskStyle) -> np.ndarray:
+    return decode_tumor(fake_b[..., 0], mask.style, mask.classes, mask.threshold)
+
+
+def _draw_threshold(slices: SliceBatch, baseline: ThresholdBaseline) -> np.ndarray:
+    return apply_threshold(baseline, slices.brain_z, is_brain(slices.tissue))
+
+
 def _scores(drawn: np.ndarray, slices: SliceBatch, seed: int) -> dict[str, dict]:
-    subjects = score_subjects(
-        drawn, is_tumor(slices.tissue), slices.subjects, slices.slice_numbers, slices.spacing_mm
-    )
+    subjects = score_subjects(*_masks(drawn, slices))
     return {"subjects": subjects, "summary": summarize_subjects(subjects, seed)}
+
+
+def _localise(
+    drawn: np.ndarray,
+    slices: SliceBatch,
+    drawn_empty: tuple[np.ndarray, SliceBatch] | None,
+    seed: int,
+) -> dict[str, dict | None]:
+    lesions, empty = score_lesions(*_masks(drawn, slices)), None
+    if drawn_empty:
+        of_empty = score_empty_slices(*_masks(*drawn_empty))
+        empty = {"subjects": of_empty, "summary": summarize_empty_slices(of_empty, seed)}
+    return _scores(drawn, slices, seed) | {
+        "lesions": {"subjects": lesions, "summary": summarize_lesions(lesions, seed)},
+        "empty_slices": empty,
+    }
+
+
+def _masks(drawn: np.ndarray, slices: SliceBatch) -> tuple:
+    """The arguments of `segmentation.split_subjects`."""
+    truth = is_tumor(slices.tissue)
+    return drawn, truth, slices.subjects, slices.slice_numbers, slices.spacing_mm
+
+
+def _list_slices(
+    drawn: np.ndarray,
+    by_threshold: np.ndarray,
+    slices: SliceBatch,
+    of_images: Mapping[str, Mapping[str, np.ndarray]],
+) -> list[dict]:
+    """`slice_scores` of `evaluate_split`."""
+    truth = is_tumor(slices.tissue)
+    places = {
+        (subject, int(number)): k
+        for k, (subject, number) in enumerate(
+            zip(slices.subjects, slices.slice_numbers, strict=True)
+        )
+    }
+    rows = []
+    for scores in score_slices(*_masks(drawn, slices)):
+        k = places[scores["subject"], scores["slice_number"]]
+        pixels = {"true": int(truth[k].sum()), "drawn": int(drawn[k].sum())}
+        pixel_mm2 = float(slices.spacing_mm[k, 1:].prod(dtype=np.float64))
+        rows.append(
+            {
+                "subject": scores["subject"],
+                "slice_number": scores["slice_number"],
+                **{f"{whose}_area_pixels": area for whose, area in pixels.items()},
+                **{
+                    f"{whose}_area_mm2": _finite(area * pixel_mm2) for whose, area in pixels.items()
+                },
+                **{metric: scores[metric] for metric in METRICS},
+                "threshold_dice": dice(by_threshold[k], truth[k]),
+                **{
+                    f"{direction}_{name}": _finite(values[k])
+                    for direction, of_direction in of_images.items()
+                    for name, values in of_direction.items()
+                },
+            }
+        )
+    return rows
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

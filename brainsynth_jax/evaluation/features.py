@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.chunks import in_chunks
+from brainsynth_jax.evaluation.onnx_encoder import load_encoder
 from brainsynth_jax.files import read_arrays, write_arrays
 from brainsynth_jax.models.encoder import Encoder
 from brainsynth_jax.models.resize import area_average
@@ -29,6 +30,9 @@ _LEAST_TO_CONTRAST = 16
 _PCA_SIDE = 32
 _IMAGES_A_CALL = 32
 _LEAST_SPREAD = 1e-3
+
+# (N, S, S, 1) float32 in [-1, 1] -> (N, D), each image by itself.
+Function = Callable[[np.ndarray], np.ndarray]
 
 
 class FeatureSpace(NamedTuple):
@@ -46,11 +50,25 @@ class FeatureSpace(NamedTuple):
     recipe: str
     dimensions: int
     fingerprint: str
-    extract: Callable[[np.ndarray], np.ndarray]
+    extract: Function
 
 
-def make_space(images: np.ndarray, seed: int, cache_dir: Path | None = None) -> FeatureSpace:
-    """The features of an encoder, or where there are fewer than 16 images to train it on, PCA."""
+def make_space(
+    images: np.ndarray, seed: int, cache_dir: Path | None = None, onnx_file: str | None = None
+) -> FeatureSpace:
+    """The features of the user's own encoder where one is given, else of one trained here.
+
+    Of fewer than 16 images, which are too few to train one on, principal components are taken.
+
+    Args:
+        images: (N, S, S, 1) in [-1, 1], slices of training subjects only.
+        seed: of the encoder that is trained here.
+        cache_dir: where that one is kept for the next time.
+        onnx_file: the user's own, see `onnx_encoder.load_encoder`, which tells what it raises.
+    """
+    if onnx_file:
+        given = load_encoder(onnx_file)
+        return function_space(images, "onnx", given.recipe, given.extract, given.digest)
     if len(images) < _LEAST_TO_CONTRAST:
         return pca_space(images)
     return encoder_space(images, seed, cache_dir=cache_dir)
@@ -78,10 +96,10 @@ def encoder_space(
     recipe = (
         f"A convolutional encoder of {len(encoder.widths)} layers, trained on these data by "
         f"{steps} steps of contrastive learning (SimCLR, seed {seed}) to know slices again after "
-        f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel, standardised on "
-        f"{len(images)} training slices."
+        f"{', '.join(INVARIANCES)}; mean and standard deviation of each channel"
     )
-    kept = cache_dir and Path(cache_dir) / "encoders" / f"{_fingerprint(recipe, images)}.npz"
+    key = _fingerprint(_whole(recipe, images), images)
+    kept = cache_dir and Path(cache_dir) / "encoders" / f"{key}.npz"
     stored = kept and read_arrays(kept)
     if stored:
         params = unflatten_dict(stored, sep="/")
@@ -90,18 +108,52 @@ def encoder_space(
         if kept:
             with contextlib.suppress(UserError):  # without room it is trained again next time
                 write_arrays(kept, flatten_dict(jax.device_get(params), sep="/"))
+    return function_space(
+        images,
+        "encoder",
+        recipe,
+        lambda images: in_chunks(partial(_encode, params), _IMAGES_A_CALL, images),
+        *jax.tree.leaves(params),  # they may round as machines do
+    )
+
+
+def function_space(
+    images: np.ndarray, name: str, recipe: str, function: Function, *identity: np.ndarray | bytes
+) -> FeatureSpace:
+    """The features that any function gives, such as an encoder of the user's own.
+
+    Each feature is standardised by the training images' mean and standard deviation.
+
+    Args:
+        images: (N, S, S, 1) in [-1, 1], slices of training subjects only.
+        name: one word.
+        recipe: what the function is, for the report, which adds on what it was standardised.
+        function: treats each image by itself.
+        identity: what else the features depend on, such as weights: part of the fingerprint, as
+            recipe and images are. Without it, another function has to have another recipe.
+
+    Raises:
+        ValueError: the function does not give one finite vector an image.
+    """
 
     def extract_raw(images: np.ndarray) -> np.ndarray:
-        images = np.asarray(images, np.float32)
-        return in_chunks(partial(_encode, params), _IMAGES_A_CALL, images)
+        features = np.asarray(function(np.asarray(images, np.float32)), np.float32)
+        if features.ndim != 2 or len(features) != len(images) or not np.isfinite(features).all():
+            raise ValueError(
+                f'Feature space "{name}": one finite vector is needed for each of {len(images)} '
+                f"images, got {features.shape}, of which "
+                f"{np.count_nonzero(~np.isfinite(features))} numbers are not finite."
+            )
+        return features
 
     known = extract_raw(images)
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0), _LEAST_SPREAD)
+    recipe = _whole(recipe, images)
     return FeatureSpace(
-        "encoder",
+        name,
         recipe,
-        encoder.dimensions,
-        _fingerprint(recipe, images, *jax.tree.leaves(params)),  # they may round as machines do
+        known.shape[1],
+        _fingerprint(recipe, images, *identity),
         lambda images: (extract_raw(images) - mean) / spread,
     )
 
@@ -143,8 +195,13 @@ def _encode(params: Params, images: jax.Array) -> jax.Array:
     return Encoder().apply({"params": params}, images)
 
 
-def _fingerprint(recipe: str, *arrays: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{RECIPE_VERSION} {recipe} {arrays[0].shape}".encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+def _whole(recipe: str, images: np.ndarray) -> str:
+    return f"{recipe}, standardised on {len(images)} training slices."
+
+
+def _fingerprint(recipe: str, images: np.ndarray, *identity: np.ndarray | bytes) -> str:
+    digest = hashlib.sha256(f"{RECIPE_VERSION} {recipe} {images.shape}".encode())
+    for part in (images, *identity):
+        whole = isinstance(part, bytes)
+        digest.update(part if whole else np.ascontiguousarray(part, np.float32).tobytes())
     return digest.hexdigest()[:12]

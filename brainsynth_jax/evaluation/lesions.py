@@ -88,8 +88,9 @@ def score_lesions(
         found / (found + missed), None without true lesions; `precision`, found / (found + false),
         None without either; `f1`, 2 found / (2 found + missed + false), 1 if there was nothing to
         find and nothing drawn; `by_size`, the three numbers again for each range of volume
-        (`from_mm3`, included, and `to_mm3`, None for no end), None where a spacing is unknown.
-        JSON-safe.
+        (`from_mm3`, included, and `to_mm3`, None for no end), None where a spacing is unknown;
+        `gaps`, at how many places slices are missing in between. Each may cut a lesion in two, so
+        slices that were thinned out have more lesions, and smaller ones. JSON-safe.
 
     Raises:
         ValueError: as `segmentation.split_subjects`.
@@ -102,15 +103,16 @@ def summarize_lesions(scores: Mapping[str, Mapping], seed: int) -> dict:
     """All subjects of `score_lesions` together.
 
     Returns `sensitivity`, `precision` and `f1`, each with mean over subjects, 95 % bootstrap
-    interval and counts as in `segmentation.summarize_subjects`; `found`, `missed`, `false` and
-    `by_size`, sums over subjects (`by_size` over those whose spacing is known, None if there are
-    none). JSON-safe.
+    interval and counts as in `segmentation.summarize_subjects`; `found`, `missed`, `false`, `gaps`
+    and `by_size`, sums over subjects (`by_size` over those whose spacing is known, None if there
+    are none). JSON-safe.
     """
     subjects = list(scores.values())
     by_size = [subject["by_size"] for subject in subjects if subject["by_size"] is not None]
     return {
         **{rate: summarize([subject[rate] for subject in subjects], seed) for rate in RATES},
         **_sum_counts(subjects),
+        "gaps": sum(subject["gaps"] for subject in subjects),
         "by_size": [
             {**same_size[0], **_sum_counts(same_size)} for same_size in zip(*by_size, strict=True)
         ]
@@ -183,8 +185,7 @@ def _components(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lesions of a mask (Z, H, W): labels 1 to K of that shape, and (K,) volumes in mm^3."""
     # An empty slice at each gap keeps apart what lies on either side.
-    gaps = np.diff(slice_numbers, prepend=slice_numbers[0]) > 1
-    places = np.arange(len(mask)) + np.cumsum(gaps)
+    places = np.arange(len(mask)) + np.cumsum(_follows_gap(slice_numbers))
     stack = np.zeros((places[-1] + 1, *mask.shape[1:]), bool)
     stack[places] = mask
     labels = label(stack, _NEIGHBOURS)[0][places]
@@ -194,6 +195,10 @@ def _components(
     large = np.bincount(labels[mask], minlength=1) >= least_voxels
     large[0] = False  # the background
     return (large * np.cumsum(large, dtype=labels.dtype))[labels], volumes[large]
+
+
+def _follows_gap(slice_numbers: np.ndarray) -> np.ndarray:
+    return np.diff(slice_numbers, prepend=slice_numbers[0]) > 1
 
 
 def _score(masks: SubjectMasks, least_voxels: int) -> dict:
@@ -206,6 +211,7 @@ def _score(masks: SubjectMasks, least_voxels: int) -> dict:
         "precision": found / (found + false) if found + false else None,
         "f1": 2 * found / everything if everything else 1.0,
         "by_size": None if np.isnan(masks.spacing_mm).any() else _count_by_size(volumes),
+        "gaps": int(np.count_nonzero(_follows_gap(masks.slice_numbers))),
     }
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from brainsynth_jax.files import write_atomically
+
+# Of evaluation.json, as evaluation_schema.json describes it; to be raised where a number's name,
+# unit or meaning changes.
+SCHEMA = 1
 
 _FEW_SUBJECTS = 10
 
@@ -43,15 +47,8 @@ def write_page(
     Raises:
         UserError: the page can't be written.
     """
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "percent": _percent, "short": short}
-    page = environment.get_template(template).render(
+    page = render(
+        template,
         title=title,
         training=_training(records),
         pictures=[(name, caption, embed(png)) for name, caption, png in sample_pngs],
@@ -61,6 +58,19 @@ def write_page(
         **content,
     )
     write_atomically(path, page.encode())
+
+
+def render(template: str, **content: Any) -> str:
+    """The text of a template beside this file; in HTML, what is filled in is escaped."""
+    environment = Environment(
+        loader=PackageLoader(__package__, "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "short": short}
+    return environment.get_template(template).render(**content)
 
 
 def embed(picture: Path) -> str:

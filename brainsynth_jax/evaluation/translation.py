@@ -88,12 +88,27 @@ def score_translation(
             that are not in [-1, 1].
     """
     _check_pairs(images, targets, subjects)
-    scores = {
+    return summarize_translation(score_images(images, targets), subjects, seed)
+
+
+def score_images(images: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """`mse`, `mae`, `psnr` (infinite for identical pairs) and `ssim`, (N,) each.
+
+    Arguments and errors are those of `score_translation`.
+    """
+    _check_pairs(images, targets, range(len(images)))
+    return {
         "mse": _errors(np.square, images, targets),
         "mae": _errors(np.abs, images, targets),
         "psnr": psnr(images, targets),
         "ssim": in_chunks(ssim, _IMAGES_A_CALL, images, targets),
     }
+
+
+def summarize_translation(
+    scores: Mapping[str, np.ndarray], subjects: Sequence[str], seed: int
+) -> dict[str, dict]:
+    """What `score_translation` returns, from what `score_images` returns."""
     summaries = {
         name: summarize(_average_by_subject(values, subjects), seed)
         for name, values in scores.items()

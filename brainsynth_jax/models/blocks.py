@@ -214,6 +214,23 @@ def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
     return ((wide - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
 
 
+def group_norm(x: Array, groups: int = 4, epsilon: float = 1e-5) -> Array:
+    """Standardises each image's groups of neighbouring channels together, without a scale.
+
+    Wu and He, 2018 (arXiv 1803.08494), equation 7. Unlike the instance norm it keeps how bright
+    one channel of a group is beside another.
+
+    Args:
+        x: (N, H, W, C).
+        groups: a divisor of C.
+        epsilon: keeps the root away from 0.
+    """
+    grouped = x.reshape(*x.shape[:-1], groups, -1).astype(jnp.float32)
+    mean = grouped.mean(axis=(1, 2, 4), keepdims=True)
+    variance = jnp.square(grouped - mean).mean(axis=(1, 2, 4), keepdims=True)
+    return ((grouped - mean) * lax.rsqrt(variance + epsilon)).reshape(x.shape).astype(x.dtype)
+
+
 def leaky_relu(x: Array) -> Array:
     """Leaky ReLU of slope 0.2, the one both papers' networks use."""
     return nn.leaky_relu(x, 0.2)

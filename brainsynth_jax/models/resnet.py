@@ -50,12 +50,14 @@ class ResnetGenerator(nn.Module):
         blocks: residual blocks, 9 as published.
         upsample: "deconv" as published, or "resize".
         dtype: type of the products.
+        bounded: whether the output is in [-1, 1], by tanh; else it is what tanh would be given.
     """
 
     width: int = 64
     blocks: int = 9
     upsample: str = "deconv"
     dtype: Any = jnp.float32
+    bounded: bool = True
 
     @nn.compact
     def __call__(self, image: Array, keys: Array | None = None) -> Array:
@@ -66,7 +68,7 @@ class ResnetGenerator(nn.Module):
             keys: taken for the same call as the U-Net's; this network draws nothing.
 
         Returns:
-            (N, H, W, 1) float32 in [-1, 1].
+            (N, H, W, 1) float32, in [-1, 1] where `bounded`.
         """
         del keys
         wide = partial(Conv, kernel_size=7, padding=3, padding_mode="reflect", dtype=self.dtype)
@@ -82,4 +84,5 @@ class ResnetGenerator(nn.Module):
             x = ResidualBlock(dtype=self.dtype)(x)
         x = nn.relu(instance_norm(up(2 * self.width)(x)))
         x = nn.relu(instance_norm(up(self.width)(x)))  # (N, H, W, width)
-        return jnp.tanh(wide(1)(x).astype(jnp.float32))  # (N, H, W, 1)
+        x = wide(1)(x).astype(jnp.float32)
+        return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

@@ -35,12 +35,14 @@ class UnetGenerator(nn.Module):
         upsample: "deconv" as published, or "resize".
         dropout_rate: of decoder layers 1 to 3.
         dtype: type of the products.
+        bounded: whether the output is in [-1, 1], by tanh; else it is what tanh would be given.
     """
 
     width: int = 64
     upsample: str = "deconv"
     dropout_rate: float = 0.5
     dtype: Any = jnp.float32
+    bounded: bool = True
 
     @nn.compact
     def __call__(self, image: Array, keys: Array | None = None) -> Array:
@@ -51,7 +53,7 @@ class UnetGenerator(nn.Module):
             keys: (N,) random keys, one an image, for dropout; None switches it off.
 
         Returns:
-            (N, H, W, 1) float32 in [-1, 1].
+            (N, H, W, 1) float32, in [-1, 1] where `bounded`.
         """
         down = partial(Conv, kernel_size=4, stride=2, dtype=self.dtype)
         up = partial(Upsample, method=self.upsample, dtype=self.dtype)
@@ -71,5 +73,5 @@ class UnetGenerator(nn.Module):
             if layer <= 3:
                 x = dropout(x, self.dropout_rate, keys, layer)
             x = jnp.concatenate([skips[level], x], axis=-1)
-        x = up(1)(nn.relu(x))
-        return jnp.tanh(x.astype(jnp.float32))  # (N, H, W, 1)
+        x = up(1)(nn.relu(x)).astype(jnp.float32)
+        return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

@@ -1,6 +1,8 @@
 """The loop around a training step: batches in, logs and checkpoints out. Knows no model."""
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -70,7 +72,8 @@ def train(
         batches: the first is the one of step `state.step`.
         key: the run's random key.
         plan: how long.
-        logs: takes the metrics of each logged step.
+        logs: takes the metrics of each logged step, and at the end of each epoch what it found and
+            `peak_memory_mib`.
         checkpoints: takes the state at the end of each epoch and when stopped.
         finish_epoch: called with the state and the epoch's number, from 1.
         stop: looked at after each step.
@@ -104,8 +107,7 @@ def train(
                 if ends_epoch:
                     _check_weights(step, state, checkpoints)
                     result = finish_epoch(state, epoch)
-                    if result.values:
-                        logs.write(step, epoch, result.values)
+                    logs.write(step, epoch, result.values | {"peak_memory_mib": peak_memory_mib()})
                     checkpoints.save(step, state, result.score)
                     ended = result.ends
                 clock, clock_step = time.perf_counter(), step
@@ -118,6 +120,22 @@ def train(
         checkpoints.save(step, state)
     checkpoints.wait()
     return state
+
+
+def peak_memory_mib() -> float:
+    """The most memory in use so far, MiB: of the fullest device where devices tell, as GPUs do.
+
+    Else of the process, by `ru_maxrss`: data, libraries and what came before training included.
+    """
+    of_devices = [
+        statistics["peak_bytes_in_use"]
+        for device in jax.local_devices()
+        if "peak_bytes_in_use" in (statistics := device.memory_stats() or {})
+    ]
+    if of_devices:
+        return max(of_devices) / 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _check_weights(step: int, state: Any, checkpoints: Checkpoints) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import write_json
 
 OPTIONS_FILE = "options.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
@@ -117,7 +117,7 @@ def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Map
         | {package: version(package) for package in _PACKAGES},
         "devices": [device.device_kind for device in jax.local_devices()],
     }
-    write_atomically(workdir / OPTIONS_FILE, (json.dumps(options, indent=2) + "\n").encode())
+    write_json(workdir / OPTIONS_FILE, options)
 
 
 def check_same_options(workdir: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
 from brainsynth_jax.data.pipeline import (
     limit_pairs,
+    limit_subjects,
     load_images,
     load_slices,
     make_batches,
@@ -111,6 +112,24 @@ def test_a_cap_leaves_what_is_looked_at_among_what_is_trained_on(draw, dataset):
     assert limit_pairs(dataset, 0, 0, seed=0).train_a.subjects.tolist() == (
         dataset.train_a.subjects.tolist()
     )
+
+
+def test_fewer_subjects_are_among_more_and_the_held_out_ones_stay(dataset):
+    chosen = {}
+    for count in (1, 2, 3):
+        fewer = limit_subjects(dataset, count, seed=0)
+        chosen[count] = set(fewer.train_a.subjects)
+        assert len(chosen[count]) == count
+        assert fewer.train_b is fewer.train_a
+        assert set(fewer.train_subjects) == chosen[count]
+        assert fewer.test_subjects == dataset.test_subjects
+        assert len(fewer.test_a) == len(dataset.test_a)
+        kept = np.isin(dataset.train_a.subjects, list(chosen[count])).sum()
+        assert len(fewer.train_a) == kept, "with all their slices"
+    assert chosen[1] < chosen[2] < chosen[3]
+    assert limit_subjects(dataset, 0, seed=0).train_subjects == dataset.train_subjects
+    firsts = {limit_subjects(dataset, 1, seed).train_subjects for seed in range(9)}
+    assert len(firsts) > 1
 
 
 def test_a_batch_may_be_larger_than_the_data(draw):

@@ -5,7 +5,7 @@ import pytest
 from tiny import grow_scan, save_picture
 
 from brainsynth_jax.data import intensity, prepared
-from brainsynth_jax.data.prepared import prepare_slices
+from brainsynth_jax.data.prepared import prepare_empty_slices, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions, prepare_scan
 from brainsynth_jax.data.sources import recognise
 from brainsynth_jax.errors import UserError
@@ -350,3 +350,34 @@ def test_the_last_patients_can_be_held_out_whatever_the_seed(make_brats, tmp_pat
         nobody.fingerprint != parts[0].fingerprint != prepare(root, tmp_path / "cache").fingerprint
     )
     assert len(finished(tmp_path / "cache")) == 1, "one preparation serves every division"
+
+
+def test_slices_without_tumour_leave_the_dataset_as_it_was(make_brats, tmp_path, forbid_loading):
+    source = recognise(make_brats(), "flair")
+    before = prepare_slices(source, OPTIONS, tmp_path / "cache", False)
+    names = before.test_subjects
+    empty = prepare_empty_slices(source, names, OPTIONS, 8, tmp_path / "cache", False)
+    assert {record["subject"] for record in empty} == set(names)
+    assert all((record["tissue"] < 2).all() for record in empty)
+    assert [record["slice_number"] for record in empty] == [2, 6]
+    forbid_loading()
+    again = prepare_empty_slices(source, names, OPTIONS, 8, tmp_path / "cache", False)
+    assert again.subjects.tolist() == empty.subjects.tolist()
+    after = prepare_slices(source, OPTIONS, tmp_path / "cache", False)
+    assert after.fingerprint == before.fingerprint
+
+
+def test_where_all_slices_show_tumour_there_are_none_without(make_brats, tmp_path):
+    source = recognise(make_brats(), "flair")
+    options = OPTIONS._replace(slices=(4, 4))
+    assert prepare_empty_slices(source, ["S1"], options, 8, tmp_path / "cache", False) is None
+    assert finished(tmp_path / "cache") == set()
+
+
+def test_slices_with_tumour_keep_the_cache_that_they_had(make_brats, monkeypatch):
+    source = recognise(make_brats(["S1", "S2"]), "flair")
+    monkeypatch.setattr(prepared, "_digest", lambda described: described)
+    shaping = prepared._cache_key(source, OPTIONS)[4]
+    assert "empty_slices" not in shaping
+    of_empty = prepared._cache_key(source, OPTIONS._replace(empty_slices=8))[4]
+    assert of_empty == shaping | {"empty_slices": 8}

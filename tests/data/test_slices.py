@@ -205,3 +205,47 @@ def test_a_field_of_view_may_reach_beyond_the_slice_and_cut_the_brain():
 def test_a_field_of_view_needs_the_size_of_a_pixel():
     with pytest.raises(UserError, match=r"--field_of_view_mm=100: .* Leave it out"):
         prepare_scan("ann", tiny_scan(spacing_mm=None), OPTIONS._replace(field_of_view_mm=100.0))
+
+
+EMPTY = OPTIONS._replace(empty_slices=3, min_tumor_area_pixels=99)
+
+
+def long_scan(tumor=(), brain_side=10, count=20):
+    """A square brain in slices 0 to 17, a tip of it in 18, nothing in 19."""
+    image = np.zeros((count, 16, 16), np.float32)
+    image[:-2, 3 : 3 + brain_side, 3:13] = np.random.default_rng(0).normal(500, 40, (10, 10))
+    image[-2, 5:7, 5:7] = 500
+    labels = np.zeros(image.shape, np.uint8)
+    for z in tumor:
+        labels[z, 7:9, 7:9] = OEDEMA
+    return Scan(image, labels, (1.0, 1.0, 1.0), np.arange(100, 100 + count))
+
+
+@pytest.mark.parametrize(
+    ("tumor", "wanted", "found"),
+    [
+        ((), 3, [103, 109, 115]),  # of 18, the middles of the thirds
+        (range(3, 18), 3, [100, 101, 102]),
+        (range(1, 18), 3, [100]),
+        (range(0, 18), 3, []),
+        ((9,), 1, [108]),
+    ],
+)
+def test_slices_without_tumour_are_spread_over_those_that_show_brain(tumor, wanted, found):
+    records = prepare_scan("S", long_scan(tumor), EMPTY._replace(empty_slices=wanted))
+    assert [record["slice_number"] for record in records] == found
+    assert not any(is_tumor(record["tissue"]).any() for record in records)
+
+
+def test_slices_without_tumour_stay_in_the_range_asked_for():
+    records = prepare_scan("S", long_scan([5]), EMPTY._replace(slices=(104, 106)))
+    assert [record["slice_number"] for record in records] == [104, 106]
+
+
+def test_a_slice_without_tumour_is_prepared_like_any_other():
+    scan = long_scan([4])
+    every = prepare_scan("S", scan, OPTIONS._replace(min_tumor_area_pixels=0))
+    for record in prepare_scan("S", scan, EMPTY):
+        same = next(one for one in every if one["slice_number"] == record["slice_number"])
+        for key in record:
+            np.testing.assert_array_equal(record[key], same[key], err_msg=key)

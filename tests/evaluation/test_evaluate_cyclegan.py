@@ -1,5 +1,6 @@
 """The translator's evaluation on networks whose answers can be worked out by hand."""
 
+import json
 from types import SimpleNamespace
 
 import jax
@@ -11,10 +12,12 @@ from brainsynth_jax.data.masks import BRAIN, ENHANCING, render_mask
 from brainsynth_jax.data.pipeline import SliceBatch
 from brainsynth_jax.evaluation.cyclegan import (
     NOISE_STD,
+    EmptySlices,
     MaskStyle,
     Translations,
     draw_tumors,
     evaluate_split,
+    list_subjects,
     make_translate,
     score_masks,
     translate_slices,
@@ -211,10 +214,121 @@ def test_without_true_masks_what_needs_them_is_none():
     made = translations_of(slices.mask, slices)._replace(cycled_a_rounded=None)
     part = evaluate_split(made, slices, slices, None, None, seed=0)
     assert part["segmentation"] is part["threshold_baseline"] is part["paired_cycle"] is None
-    assert part["translation"] is None
+    assert part["translation"] is part["slice_scores"] is None
+    assert list_subjects(part) == []
     for part_of in (part["hidden_channel"]["mae"], part["hidden_channel"]["ratio"]):
         assert part_of["rounded"] is None
         assert part_of["noisy"]["mean"] > 0
     for errors in (part["mae"], part["mse"]):
         missing = {name for name, value in errors.items() if value is None}
         assert missing == {"a_to_b", "b_to_a", "cycled_a_rounded"}
+
+
+BASELINE = ThresholdBaseline(sigma_pixels=0, threshold=2.0, tuned_dice=1.0)
+CORNER, ELSEWHERE = np.s_[2:6, 2:6], np.s_[9:13, 9:13]
+
+
+def place_slices(tumors, subjects, slice_numbers, spacing_mm=(2, 1, 3)):
+    """Brain all over, with a tumour of brain_z 3 in one region a slice, or None."""
+    tissue = np.full((len(tumors), SIZE, SIZE), BRAIN, np.uint8)
+    for one, region in zip(tissue, tumors, strict=True):
+        if region:
+            one[region] = ENHANCING
+    return glioma_slices(subjects)._replace(
+        image=np.float32([-1, 0, 0.5, 0.5, 0.5])[tissue][..., None],
+        mask=render_mask(tissue, MASK.style, MASK.classes)[..., None],
+        tissue=tissue,
+        slice_numbers=np.int32(slice_numbers),
+        spacing_mm=np.full((len(tumors), 3), spacing_mm, np.float32),
+        brain_z=np.where(tissue > 1, 3, 0).astype(np.float32),
+    )
+
+
+def localise(spacing_mm=(2, 1, 3)):
+    """A: of two lesions, cut apart by a gap, one found, and one drawn falsely. B: one, in part."""
+    slices = place_slices([CORNER] * 4, ["B", "A", "A", "A"], [3, 8, 5, 6], spacing_mm)
+    drawn = place_slices([np.s_[2:5, 2:6], ELSEWHERE, CORNER, CORNER], "BAAA", range(4)).mask
+    made = translations_of(drawn, slices)._replace(
+        fake_a=slices.image + np.float32([0.1, 0.2, 0.3, 0.4])[:, None, None, None]
+    )
+    blank = place_slices([None] * 3, ["A", "A", "B"], [1, 2, 1], spacing_mm)
+    blank.brain_z[2][CORNER] = 3
+    fake_b = place_slices([np.s_[0:3, 0:4], None, np.s_[0:3, 0]], "AAB", range(3)).mask
+    empty = EmptySlices(blank, fake_b)
+    return evaluate_split(made, slices, slices, MASK, BASELINE, seed=0, empty=empty)
+
+
+def test_lesions_and_empty_slices_stand_beside_the_thresholds():
+    part = localise()
+    ours, theirs = part["segmentation"], part["threshold_baseline"]
+
+    def counts(scores):
+        return {
+            name: tuple(lesions[key] for key in ("found", "missed", "false", "gaps"))
+            for name, lesions in scores["lesions"]["subjects"].items()
+        }
+
+    assert counts(ours) == {"A": (1, 1, 1, 1), "B": (1, 0, 0, 0)}
+    assert counts(theirs) == {"A": (2, 0, 0, 1), "B": (1, 0, 0, 0)}
+    summary = ours["lesions"]["summary"]
+    assert summary["sensitivity"]["mean"] == pytest.approx((1 / 2 + 1) / 2)
+    assert (summary["found"], summary["gaps"]) == (2, 1)
+    # 32 and 16 voxels of 6 mm^3.
+    assert [size["found"] for size in summary["by_size"]] == [0, 2, 0, 0, 0]
+    assert ours["empty_slices"]["subjects"] == {
+        "A": {"empty_slices": 2, "drawn_share": 0.5, "drawn_area_mm2": 12 * 3 / 2},
+        "B": {"empty_slices": 1, "drawn_share": 0.0, "drawn_area_mm2": 3 * 3},
+    }
+    assert theirs["empty_slices"]["subjects"]["A"]["drawn_share"] == 0
+    assert theirs["empty_slices"]["subjects"]["B"]["drawn_area_mm2"] == 16 * 3
+    assert ours["empty_slices"]["summary"]["drawn_share"]["mean"] == 0.25
+    json.dumps(part, allow_nan=False)
+
+
+def test_each_slice_has_a_row_of_its_own_scores():
+    rows = localise()["slice_scores"]
+    assert [(row["subject"], row["slice_number"]) for row in rows] == [
+        *(("A", 5), ("A", 6), ("A", 8), ("B", 3))
+    ]
+    assert [row["b_to_a_mae"] for row in rows] == pytest.approx([0.3, 0.4, 0.2, 0.1], rel=1e-5)
+    assert [row["dice"] for row in rows] == pytest.approx([1, 1, 0, 24 / 28])
+    assert [row["threshold_dice"] for row in rows] == [1, 1, 1, 1]
+    assert [row["true_area_pixels"] for row in rows] == [16] * 4
+    assert [row["drawn_area_pixels"] for row in rows] == [16, 16, 16, 12]
+    assert [row["true_area_mm2"] for row in rows] == [48] * 4
+    assert rows[3]["drawn_area_mm2"] == 36
+    # Seven rows and seven columns of 3 mm.
+    assert rows[2]["centroid_error_mm"] == pytest.approx(7 * np.hypot(1, 3))
+    assert [row["a_to_b_psnr"] is None for row in rows] == [True, True, False, False]
+    assert rows[3]["a_to_b_mse"] == pytest.approx(4 / SIZE**2)
+    assert rows[3]["b_to_a_psnr"] == pytest.approx(10 * np.log10(4 / 0.01), rel=1e-4)
+
+
+def test_each_subject_has_a_row_of_both_drawers():
+    part = localise()
+    a, b = list_subjects(part)
+    assert (a["subject"], a["slices"], a["empty_slices"]) == ("A", 3, 2)
+    assert (a["lesions_found"], a["lesions_missed"], a["lesions_false"]) == (1, 1, 1)
+    assert (a["threshold_lesions_found"], a["threshold_lesion_f1"]) == (2, 1)
+    assert (a["empty_drawn_share"], a["threshold_empty_drawn_share"]) == (0.5, 0)
+    assert b["dice"] == pytest.approx(24 / 28)
+    assert (b["threshold_dice"], b["threshold_empty_drawn_area_mm2"]) == (1, 48)
+    slices = glioma_slices("AB")
+    made = translations_of(slices.mask, slices)
+    row, _ = list_subjects(evaluate_split(made, slices, slices, MASK, BASELINE, seed=0))
+    assert list(row) == list(a)
+    assert row["empty_slices"] is row["empty_drawn_share"] is row["threshold_empty_drawn_share"]
+    assert row["empty_slices"] is None
+
+
+def test_without_spacings_nothing_is_in_millimetres():
+    part = localise(spacing_mm=np.nan)
+    for scores in (part["segmentation"], part["threshold_baseline"]):
+        assert scores["lesions"]["summary"]["by_size"] is None
+        assert scores["lesions"]["summary"]["found"] > 0
+        assert scores["empty_slices"]["summary"]["drawn_area_mm2"]["mean"] is None
+        assert scores["empty_slices"]["summary"]["drawn_share"]["mean"] is not None
+    for row in part["slice_scores"]:
+        assert row["true_area_mm2"] is row["drawn_area_mm2"] is row["centroid_error_mm"] is None
+        assert row["true_area_pixels"] == 16
+    json.dumps(part, allow_nan=False)

@@ -7,7 +7,12 @@ from scipy.ndimage import gaussian_filter
 
 from brainsynth_jax.evaluation import features
 from brainsynth_jax.evaluation.distances import frechet_distance, kernel_distance
-from brainsynth_jax.evaluation.features import encoder_space, make_space, pca_space
+from brainsynth_jax.evaluation.features import (
+    encoder_space,
+    function_space,
+    make_space,
+    pca_space,
+)
 
 
 def brains(count, side=32, seed=0):
@@ -85,6 +90,44 @@ def test_a_trained_encoder_is_kept_for_the_next_time(tmp_path, monkeypatch):
     for damaged in (kept.read_bytes()[:1000], b""):
         kept.write_bytes(damaged)
         np.testing.assert_array_equal(make().extract(fresh), first)
+
+
+def means_and_ranges(images):
+    return np.stack([images.mean(axis=(1, 2, 3)), np.ptp(images, axis=(1, 2, 3))], axis=1)
+
+
+def test_a_function_of_ones_own_is_a_space_too():
+    train, fresh = brains(20), brains(5, seed=1)
+    space = function_space(train, "plain", "Mean and range", means_and_ranges)
+    known = means_and_ranges(train)
+    expected = (means_and_ranges(fresh) - known.mean(axis=0)) / known.std(axis=0)
+    np.testing.assert_allclose(space.extract(fresh), expected, atol=1e-4)
+    assert (space.name, space.dimensions) == ("plain", 2)
+    assert space.recipe == "Mean and range, standardised on 20 training slices."
+    other = [
+        function_space(train, "plain", "Range and mean", means_and_ranges),
+        function_space(brains(20, seed=1), "plain", "Mean and range", means_and_ranges),
+        function_space(train, "plain", "Mean and range", means_and_ranges, b"weights"),
+        function_space(train, "plain", "Mean and range", means_and_ranges, np.ones(3)),
+    ]
+    assert len({space.fingerprint, *(x.fingerprint for x in other)}) == 5
+    again = function_space(train, "plain", "Mean and range", means_and_ranges)
+    assert again.fingerprint == space.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda images: images.mean(axis=(1, 2, 3)), "got (20,)"),
+        (lambda images: images[..., 0], "got (20, 32, 32)"),
+        (lambda images: means_and_ranges(images)[:3], "got (3, 2)"),
+        (lambda images: np.full((len(images), 2), np.nan), "40 numbers are not finite"),
+    ],
+)
+def test_a_function_that_gives_no_vectors_is_refused(function, words):
+    with pytest.raises(ValueError, match='Feature space "plain": one finite vector') as refused:
+        function_space(brains(20), "plain", "", function)
+    assert words in str(refused.value)
 
 
 def test_of_too_few_images_components_are_taken():

@@ -103,7 +103,9 @@ def test_lesions_touch_at_corners_and_not_across_missing_slices():
     cornered = masks(((0, 2), (2, 6), (2, 6)), ((2, 4), (6, 10), (6, 10)))
     nothing = np.zeros(SHAPE, bool)
     assert score_one(nothing, cornered)["missed"] == 1
+    assert score_one(nothing, cornered)["gaps"] == 0
     assert score_one(nothing, cornered, np.array([5, 6, 8, 9]))["missed"] == 2
+    assert score_one(nothing, cornered, np.array([5, 6, 8, 9]))["gaps"] == 1
     assert score_one(cornered, nothing, np.array([5, 6, 8, 9]))["false"] == 2
     # Slices come as they may: 2 and 3 carry the second half.
     assert score_one(nothing, cornered[[2, 0, 3, 1]], np.array([2, 0, 3, 1]))["missed"] == 1

@@ -11,6 +11,7 @@ from brainsynth_jax.evaluation.translation import (
     paired_cycle,
     psnr,
     score_hidden_channel,
+    score_images,
     score_translation,
     table2,
 )
@@ -225,3 +226,14 @@ def test_pairs_that_cannot_be_scored_are_refused(score, images, subjects, words)
 def test_no_pair_at_all_is_refused():
     with pytest.raises(ValueError, match="at least one, got 0, 0 and 0"):
         score_translation(flat(0)[:0], flat(0)[:0], [], 0)
+
+
+def test_images_are_scored_one_by_one_and_checked():
+    scores = score_images(flat(0.1, 0.5, 0.2), flat(0, 0.5, 0))
+    np.testing.assert_allclose(scores["mae"], [0.1, 0, 0.2], atol=1e-6)
+    np.testing.assert_allclose(scores["mse"], [0.01, 0, 0.04], atol=1e-6)
+    np.testing.assert_allclose(scores["psnr"], [10 * np.log10(400), np.inf, 20], rtol=1e-6)
+    assert scores["ssim"][1] == pytest.approx(1)
+    assert scores["ssim"][0] < 1
+    with pytest.raises(ValueError, match="got 0 to"):
+        score_images(flat(0, 1.1), flat(0, 0))

@@ -107,8 +107,8 @@ def start_tiny_dcgan(start, phantom_dir):
     return start_tiny_dcgan
 
 
-def wait(process):
-    out, error = process.communicate(timeout=300)
+def wait(process, seconds=300):
+    out, error = process.communicate(timeout=seconds)
     return Finished(process.returncode, out, error)
 
 

@@ -12,10 +12,13 @@ import orbax.checkpoint as ocp
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
+OF_THE_MACHINE = {"seconds_per_step", "peak_memory_mib"}  # differ between equal runs
+
+
 def read_records(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    return [{k: v for k, v in record.items() if k != "seconds_per_step"} for record in records]
+    return [{k: v for k, v in record.items() if k not in OF_THE_MACHINE} for record in records]
 
 
 def checkpoint_steps(workdir):

@@ -1,5 +1,6 @@
 """The CycleGAN script from scans to report, stopped and gone on with, and given bad input."""
 
+import csv
 import json
 import shutil
 import signal
@@ -41,6 +42,7 @@ def test_a_run_leaves_everything_that_it_promises(finished_run):
     assert [(r["step"], r["epoch"]) for r in losses] == [(1, 1), (2, 1), (3, 2), (4, 2)]
     assert losses[0].keys() > TABLE_2
     assert sum("test_dice" in r for r in read_records(workdir)) == 2
+    assert (workdir / "metrics.jsonl").read_text().count('"peak_memory_mib"') == 2
 
     for name in ("curves.png", "report.html", "samples/final_a_to_b.png"):
         assert (workdir / name).stat().st_size > 1000, name
@@ -69,7 +71,27 @@ def test_evaluation_json_holds_the_papers_numbers_and_the_baseline(finished_run)
                 *("dice", "sensitivity", "precision", "hausdorff_95_mm", "centroid_error_mm")
             }
             assert 0 <= scores["summary"]["dice"]["mean"] <= 1
+            assert scores["lesions"]["summary"]["found"] >= 0
+            assert (scores["empty_slices"] is None) == (split == "train")
+    empty = evaluation["test"]["segmentation"]["empty_slices"]
+    assert empty["summary"]["empty_slices"] == 8
     assert evaluation["published_table2"]["unet"]["Gen"] == 2.572
+
+
+def test_tables_hold_each_slice_and_each_subject(finished_run):
+    workdir = finished_run[0]
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    slices, subjects = (
+        list(csv.DictReader((workdir / name).open())) for name in ("slices.csv", "subjects.csv")
+    )
+    assert len(slices) == evaluation["test"]["slices"]
+    assert {row["subject"] for row in slices} == set(evaluation["test"]["segmentation"]["subjects"])
+    means = np.mean([float(row["b_to_a_mae"]) for row in slices])
+    assert means == pytest.approx(evaluation["test"]["mae"]["b_to_a"], rel=1e-5)
+    assert [row["split"] for row in subjects] == ["train", "train", "test"]
+    scores = evaluation["test"]["segmentation"]["subjects"][subjects[2]["subject"]]
+    assert float(subjects[2]["dice"]) == scores["dice"]
+    assert [row["empty_slices"] for row in subjects] == ["", "", "8"]
 
 
 def test_two_steps_a_new_process_and_two_steps_are_four_steps(run_tiny, finished_run, tmp_path):
@@ -146,9 +168,11 @@ def test_pictures_without_true_masks_leave_out_what_needs_them(run, tmp_path):
         assert part["mae"]["cycled_b"] > 0
         assert part["slices"] == 2
         assert part["table2"].keys() == TABLE_2
-    assert "No slice of this data set comes with its own true mask" in (
+    assert "no slice of this data set comes with its own true mask" in (
         (workdir / "report.html").read_text()
     )
+    assert [path.name for path in workdir.glob("*.csv")] == ["copies.csv"]
+    assert evaluation["synthetic"]["placement"] is None
 
 
 def test_two_devices_train_like_one(run_tiny, tmp_path):

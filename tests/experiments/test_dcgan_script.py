@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import pytest
 from conftest import TINY_DCGAN, wait
 from PIL import Image
@@ -37,8 +38,8 @@ EPOCH_VALUES = {
 }
 EVALUATION = {
     *("weights", "checkpoint", "step", "sampling", "best_rule", "collapse", "samples"),
-    *("train", "test", "compared_with", "feature_space", "frechet", "kid", "ms_ssim"),
-    *("grid_energy", "copies", "critic_gap"),
+    *("train", "test", "compared_with", "feature_space", "frechet", "frechet_extrapolated", "kid"),
+    *("overlap", "ms_ssim", "diversity", "subject_spread", "grid_energy", "copies", "critic_gap"),
 }
 
 
@@ -305,9 +306,62 @@ def test_evaluate_gives_the_same_numbers_again(run, finished_dcgan, copied):
     assert (evaluation["checkpoint"], evaluation["step"]) == ("last", 4)
 
 
+@pytest.fixture
+def save_encoder(tmp_path):
+    """save_encoder(name, size): an ONNX file whose features are the picture at that size."""
+
+    def save_encoder(name, size):
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node("Flatten", ["x"], ["y"])],
+            name,
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 1, size, size])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        )
+        opset = [onnx.helper.make_opsetid("", 17)]
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset), path)
+        return path
+
+    return save_encoder
+
+
+def test_an_encoder_of_ones_own_is_the_space_of_the_whole_run(
+    run, run_tiny_dcgan, save_encoder, tmp_path
+):
+    mine, other = save_encoder("mine", 8), save_encoder("other", 4)
+    workdir = tmp_path / "run"
+    finished = run_tiny_dcgan(workdir, "--epochs=1", f"--encoder={mine}")
+    assert finished.status == 0, finished.error
+    space = read_evaluation(workdir)["feature_space"]
+    assert (space["name"], space["dimensions"]) == ("onnx", 64)
+    assert "The encoder mine.onnx" in (workdir / "report.html").read_text()
+    options = json.loads((workdir / "options.json").read_text())
+    assert options["flags"]["encoder"] == str(mine)
+
+    refused = run("dcgan", f"--workdir={workdir}", f"--encoder={other}")
+    assert_refused(refused, f"--encoder={other}", options["data"]["encoder"], "new --workdir")
+    moved = mine.rename(tmp_path / "moved.onnx")
+    assert_refused(run("dcgan", f"--workdir={workdir}"), "mine.onnx", "No such file")
+    finished = run("dcgan", f"--workdir={workdir}", f"--encoder={moved}")
+    assert finished.status == 0, finished.error
+
+    finished = run("evaluate", f"--workdir={workdir}", f"--encoder={other}")
+    assert finished.status == 0, finished.error
+    assert read_evaluation(workdir)["feature_space"]["dimensions"] == 16
+
+
+def test_a_run_of_before_there_was_the_flag_is_evaluated(run, copied):
+    options = json.loads((copied / "options.json").read_text())
+    del options["flags"]["encoder"], options["data"]["encoder"]
+    (copied / "options.json").write_text(json.dumps(options))
+    finished = run("evaluate", f"--workdir={copied}")
+    assert finished.status == 0, finished.error
+
+
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
+        ("--encoder=none.onnx", ["--encoder=none.onnx", "No such file", "ONNX file"]),
         ("--slices=200:210", ["--slices=200:210", "slices are 0 to 38", "give some of these"]),
         ("--slices=60-107", ["--slices=60-107", "FIRST:LAST", "60:107", "all"]),
         ("--subjects=9", ["--subjects=9", "has 3", "--subjects=2"]),

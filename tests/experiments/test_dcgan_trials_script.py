@@ -3,10 +3,15 @@
 import csv
 import re
 import signal
+import sys
 
 import pytest
 from PIL import Image
-from run_checks import read_records, wait_for
+from run_checks import EXPERIMENTS, read_records, wait_for
+
+sys.path.insert(0, str(EXPERIMENTS))
+
+from dcgan_evaluation import leave_out_other_spaces
 
 # 12 slices: too few for a batch of 64.
 TINY_TRIALS = (
@@ -77,6 +82,19 @@ def test_an_interrupted_trial_goes_on_where_it_was(start, run, phantom_dir, tmp_
     assert read_records(log.parent)[: len(done)] == done
     assert read_records(log.parent)[-1]["epoch"] == 12
     assert (workdir / "trials.csv").exists()
+
+
+def test_distances_in_another_feature_space_are_left_out_and_it_is_said():
+    spaces = {"base": "b", "sgd": "a", "lsgan": "b"}
+    evaluations = {name: {"feature_space": {"fingerprint": x}} for name, x in spaces.items()}
+    full = dict.fromkeys(("kid", "kid_floor", "frechet", "frechet_floor", "grid_ratio"), 1.0)
+    rows = {name: dict(full) for name in spaces}
+    (note,) = leave_out_other_spaces(rows, evaluations)
+    assert "Distances by features of sgd are left out" in note
+    assert rows["base"] == rows["lsgan"] == full
+    assert rows["sgd"] == dict.fromkeys(full) | {"grid_ratio": 1.0}
+    same = {name: evaluations["base"] for name in spaces}
+    assert not leave_out_other_spaces(rows, same)
 
 
 def test_trials_of_one_folder_share_their_options(run, finished_trials):

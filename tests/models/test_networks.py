@@ -52,6 +52,15 @@ def test_generators_keep_the_size_and_stay_in_range(generator, size, upsample):
     assert float(out.std()) > 0.0
 
 
+@pytest.mark.parametrize(("generator", "size"), [(UnetGenerator, 256), (ResnetGenerator, 32)])
+def test_an_unbounded_generator_gives_what_tanh_is_given(generator, size):
+    image = jax.random.uniform(jax.random.key(0), (1, size, size, 1), minval=-1.0)
+    model = generator(width=2)
+    variables = model.init(jax.random.key(1), image)
+    raw = model.clone(bounded=False).apply(variables, image)
+    np.testing.assert_array_equal(model.apply(variables, image), jnp.tanh(raw))
+
+
 def test_generators_take_images_one_by_one():
     """No layer mixes the images of a batch."""
     model = UnetGenerator(width=2)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import pytest
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs, read_metrics
-from brainsynth_jax.training.loop import EpochResult, Plan, train
+from brainsynth_jax.training.loop import EpochResult, Plan, peak_memory_mib, train
 from brainsynth_jax.training.stop_request import StopRequest
 
 
@@ -83,6 +85,7 @@ def test_it_logs_and_saves_by_the_plan(tmp_path):
     assert losses == [(2, 1, 3.0), (3, 1, 6.0), (4, 2, 10.0), (6, 2, 21.0)]
     assert all(r["seconds_per_step"] > 0 for r in records if "loss" in r)
     assert [(r["step"], r["dice"]) for r in records if "dice" in r] == [(3, 0.1), (6, 0.2)]
+    assert [r["step"] for r in records if "peak_memory_mib" in r] == [3, 6]
 
 
 def test_an_epoch_may_end_the_run(tmp_path):
@@ -132,7 +135,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, stopped_at):
     state, saved = run(tmp_path, values)
     assert float(state.total) == 21
     records = read_metrics(tmp_path)
-    assert [r["step"] for r in records] == [2, 3, 4, 6]
+    assert [r["step"] for r in records if "loss" in r] == [2, 3, 4, 6]
+    assert [r["step"] for r in records if "loss" not in r] == [3, 6]
 
 
 def test_a_signal_is_noted_and_the_second_ctrl_c_ends_at_once():
@@ -167,3 +171,18 @@ def test_what_was_logged_after_the_checkpoint_is_logged_again(tmp_path):
     with Logs(tmp_path, step=2) as logs:
         logs.write(3, 1, {"loss": 30.0})
     assert [r["loss"] for r in read_metrics(tmp_path)] == [1, 2, 30.0]
+
+
+def test_peak_memory_is_the_fullest_devices_where_devices_tell(monkeypatch):
+    peaks = [{"peak_bytes_in_use": 3 * 2**20}, {"peak_bytes_in_use": 5 * 2**20}]
+    devices = [SimpleNamespace(memory_stats=lambda peak=peak: peak) for peak in peaks]
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    assert peak_memory_mib() == 5
+
+
+def test_peak_memory_is_the_processs_where_devices_tell_nothing():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs Linux")
+    (kib,) = (int(row.split()[1]) for row in status.read_text().splitlines() if "VmHWM" in row)
+    assert peak_memory_mib() == pytest.approx(kib / 2**10, rel=0.05)

@@ -1,0 +1,388 @@
+"""The CycleGAN paper's comparison of its two generators, and what the numbers say of its claims.
+
+A difference is always the ResNet's number minus the U-Net's, subject by subject, so that easy and
+hard subjects do not widen its interval. Published numbers and claims are of the paper's section 4,
+Table 2 and figures 12 to 15.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from brainsynth_jax.evaluation.bootstrap import summarize
+from brainsynth_jax.evaluation.chunks import in_chunks
+from brainsynth_jax.evaluation.segmentation import (
+    METRICS,
+    summarize_difference,
+    summarize_subjects,
+)
+from brainsynth_jax.evaluation.similarity import ssim
+from brainsynth_jax.evaluation.translation import mae, mse
+
+SCHEMA_VERSION = 1
+
+NETWORKS = {"resnet": "ResNet", "unet": "U-Net"}
+DIRECTIONS = ("a_to_b", "b_to_a")
+IMAGE_METRICS = ("mse", "mae", "ssim")
+
+PUBLISHED_HOURS = {"resnet": 28.6, "unet": 6.9}
+# Width and image size are CycleGAN's own: the paper does not state them.
+PAPER_SIZE = {"width": 64, "image_size": 256, "steps": 2000}
+
+CONFIRMED = "confirmed"
+NOT_CONFIRMED = "not confirmed"
+TOO_SMALL = "not decidable at this size"
+NOT_MEASURED = "not decidable, not measured"
+
+# Below ten subjects a bootstrap interval is narrower than it should be, so it decides nothing.
+LEAST_SUBJECTS = 10
+
+# A tumour counts as found from here on: "good overlap" (Zou et al., 2004, Academic Radiology 11,
+# after Zijdenbos et al., 1994, IEEE Transactions on Medical Imaging 13).
+FOUND_DICE = 0.7
+
+# Each network is trained once. Losses, seconds and memory that are nearer to each other than this
+# are called equal.
+_TELLING_RATIO = 1.1
+
+# "Four times as long": 28.6 h by 6.9 h is 4.1; what rounds to a neighbour of 4 is another claim.
+_FOUR_TIMES = (3.5, 4.5)
+
+_IMAGES_A_CALL = 32
+
+Scores = Mapping[str, Mapping[str, float | int | None]]
+
+
+class NetworkNumbers(NamedTuple):
+    """What one network's run gave. Scores are by subject, those of the held-out slices.
+
+    Attributes:
+        steps: updates that the weights have seen.
+        width: channels of the first layer.
+        image_size: pixels a side.
+        parameters: of one generator.
+        devices: kinds of the devices that trained it.
+        seconds_per_step: the median.
+        peak_memory_mib: the highest that was recorded; None where none was.
+        table2: `train` and `test`, the paper's rows each.
+        segmentation: as `segmentation.score_subjects`; None where no true masks are known, and so
+            are the other scores then.
+        supervised: the same of this network trained with true pairs.
+        translation: by direction, as `score_images`.
+    """
+
+    steps: int
+    width: int
+    image_size: int
+    parameters: int
+    devices: Sequence[str]
+    seconds_per_step: float | None
+    peak_memory_mib: float | None
+    table2: Mapping[str, Mapping[str, float]]
+    segmentation: Scores | None
+    supervised: Scores | None
+    translation: Mapping[str, Scores] | None
+
+
+class Claim(NamedTuple):
+    """One claim of the paper, and what the numbers say of it.
+
+    Attributes:
+        claim: in our words.
+        place: where the paper makes it.
+        verdict: CONFIRMED, NOT_CONFIRMED, TOO_SMALL or NOT_MEASURED.
+        why: the numbers, in a sentence or two.
+    """
+
+    claim: str
+    place: str
+    verdict: str
+    why: str
+
+
+def score_images(
+    images: np.ndarray, targets: np.ndarray, subjects: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """MSE, MAE and SSIM of images beside their targets, the mean over each subject's slices.
+
+    Args:
+        images: (N, S, S, 1) in [-1, 1], N at least 1 and S at least 11.
+        targets: the same shape, the truth of each.
+        subjects: N names.
+
+    Returns:
+        By subject in name order, every one of IMAGE_METRICS.
+
+    Raises:
+        ValueError: other shapes, or another number of subjects.
+    """
+    if images.shape != targets.shape or len(images) != len(subjects):
+        raise ValueError(
+            "Images and targets of one shape and a subject for each are needed, got "
+            f"{images.shape}, {targets.shape} and {len(subjects)}."
+        )
+    likeness = in_chunks(ssim, _IMAGES_A_CALL, images, targets)
+    names = np.asarray(subjects)
+    return {
+        name: {
+            "mse": mse(images[names == name], targets[names == name]),
+            "mae": mae(images[names == name], targets[names == name]),
+            "ssim": float(likeness[names == name].mean()),
+        }
+        for name in sorted(set(subjects))
+    }
+
+
+def compare_networks(
+    numbers: Mapping[str, NetworkNumbers], threshold: Scores | None, seed: int
+) -> dict[str, Any]:
+    """Both networks' numbers with intervals, and their differences.
+
+    Args:
+        numbers: by the names of NETWORKS.
+        threshold: the threshold baseline's scores on the same slices; None without true masks.
+        seed: of the bootstraps.
+
+    Returns:
+        JSON-safe. `networks`, by name: what NetworkNumbers holds, `segmentation` and `supervised`
+        as `subjects` and `summary`, `translation` by direction and metric, and the Dice minus the
+        threshold's and minus the supervised network's, `over_threshold` and `over_supervised`.
+        `threshold`. `differences`, ResNet minus U-Net: `segmentation` by metric, `translation` by
+        direction and metric. `claims`, of `judge_claims`.
+    """
+
+    def scored(scores: Scores | None) -> dict[str, Any] | None:
+        if scores is None:
+            return None
+        return {"subjects": dict(scores), "summary": summarize_subjects(scores, seed)}
+
+    def over(scores: Scores | None, others: Scores | None) -> dict[str, Any] | None:
+        return None if None in (scores, others) else summarize_difference(scores, others, seed)
+
+    networks = {
+        name: run._asdict()
+        | {
+            "devices": list(run.devices),
+            "segmentation": scored(run.segmentation),
+            "supervised": scored(run.supervised),
+            "over_threshold": over(run.segmentation, threshold),
+            "over_supervised": over(run.segmentation, run.supervised),
+            "translation": run.translation
+            and {
+                direction: {
+                    metric: summarize([score[metric] for score in scores.values()], seed)
+                    for metric in IMAGE_METRICS
+                }
+                for direction, scores in run.translation.items()
+            },
+        }
+        for name, run in numbers.items()
+    }
+    resnet, unet = (numbers[name] for name in NETWORKS)
+    segmentation = translation = None
+    if resnet.segmentation and unet.segmentation:
+        segmentation = {
+            metric: summarize_difference(resnet.segmentation, unet.segmentation, seed, metric)
+            for metric in METRICS
+        }
+    if resnet.translation and unet.translation:
+        translation = {
+            direction: {
+                metric: summarize_difference(
+                    resnet.translation[direction], unet.translation[direction], seed, metric
+                )
+                for metric in IMAGE_METRICS
+            }
+            for direction in DIRECTIONS
+        }
+    comparison = {
+        "schema_version": SCHEMA_VERSION,
+        "networks": networks,
+        "threshold": scored(threshold),
+        "differences": {"segmentation": segmentation, "translation": translation},
+    }
+    return comparison | {"claims": [claim._asdict() for claim in judge_claims(comparison)]}
+
+
+def judge_claims(comparison: Mapping[str, Any]) -> list[Claim]:
+    """What the numbers say of each of the paper's claims, in the order in which it is read.
+
+    A claim about what the networks learn needs the paper's size: width, pixels and steps, and
+    LEAST_SUBJECTS held-out subjects where it is measured over subjects. Below that no number
+    decides it; the number is told nevertheless. A difference is confirmed where its 95 % interval
+    lies on the claim's side of 0 altogether, and a loss where it is a tenth lower.
+
+    Args:
+        comparison: of `compare_networks`.
+    """
+    resnet, unet = (comparison["networks"][name] for name in NETWORKS)
+    both = (resnet, unet)
+    differences = comparison["differences"]
+    return [
+        Claim(
+            "The ResNet takes longer to train than the U-Net.",
+            "section 4 and conclusion",
+            *_judge_speed(both, lambda ratio: ratio >= _TELLING_RATIO, any_size=True),
+        ),
+        Claim(
+            "It takes about four times as long.",
+            "section 4: 28.6 h and 6.9 h",
+            *_judge_speed(both, lambda ratio: _FOUR_TIMES[0] <= ratio < _FOUR_TIMES[1]),
+        ),
+        Claim(
+            "The ResNet needs more memory.",
+            "abstract, section 3.1, conclusion; without a number",
+            *_judge_memory(both),
+        ),
+        Claim(
+            "The generators' loss is lower with the ResNet.",
+            "Table 2, Gen: 1.338 and 2.572; section 4",
+            *_judge_loss(both, "Gen", lower="resnet"),
+        ),
+        Claim(
+            "The discriminators tell real from made better with the U-Net.",
+            "Table 2, Dis: 0.430 and 0.00489; section 4",
+            *_judge_loss(both, "Dis", lower="unet"),
+        ),
+        Claim(
+            "The U-Net marks the tumours where they are.",
+            "figures 12 and 14, by eye",
+            *_judge_dice(both, unet, lambda low, high: low >= FOUND_DICE),
+        ),
+        Claim(
+            "The ResNet does not find their exact place.",
+            "figures 12 and 14, by eye",
+            *_judge_dice(both, resnet, lambda low, high: high < FOUND_DICE),
+        ),
+        Claim(
+            "The U-Net segments tumours more accurately than the ResNet.",
+            "abstract and conclusion, by eye",
+            *_judge_difference(both, differences["segmentation"], {"dice": -1}),
+        ),
+        Claim(
+            "Both networks draw MR slices of high quality from masks.",
+            "figures 13 and 15, by eye",
+            *_judge_quality(both),
+        ),
+        Claim(
+            "The ResNet's MR slices are better than the U-Net's.",
+            "abstract, figures 13 and 15, by eye",
+            *_judge_difference(
+                both,
+                differences["translation"] and differences["translation"]["b_to_a"],
+                {"ssim": 1, "mae": -1},
+            ),
+        ),
+    ]
+
+
+def _judge_speed(
+    both: Sequence[Mapping[str, Any]], holds: Callable[[float], bool], any_size: bool = False
+) -> tuple[str, str]:
+    resnet, unet = (run["seconds_per_step"] for run in both)
+    if not resnet or not unet:
+        return NOT_MEASURED, "The runs have no record of their seconds a step."
+    ratio = resnet / unet
+    found = f"{resnet:.3g} s a step and {unet:.3g} s, {ratio:.2g} times as long."
+    if both[0]["devices"] != both[1]["devices"]:
+        return NOT_MEASURED, f"{found} They were trained on different devices."
+    return _decide(holds(ratio), found, [] if any_size else _missing_size(both, ("steps",)))
+
+
+def _judge_memory(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    resnet, unet = (run["peak_memory_mib"] for run in both)
+    if not resnet or not unet:
+        return NOT_MEASURED, "The runs have no record of their memory."
+    ratio = resnet / unet
+    found = f"At most {resnet:,.0f} MiB and {unet:,.0f} MiB, {ratio:.2g} times as much."
+    if both[0]["devices"] != both[1]["devices"]:
+        return NOT_MEASURED, f"{found} They were trained on different devices."
+    # Of a narrow network most is of the program and its compiling, which no claim is about.
+    return _decide(ratio >= _TELLING_RATIO, found, _missing_size(both, ("steps",)))
+
+
+def _judge_loss(both: Sequence[Mapping[str, Any]], row: str, lower: str) -> tuple[str, str]:
+    resnet, unet = (run["table2"]["train"][row] for run in both)
+    less, more = (resnet, unet) if lower == "resnet" else (unet, resnet)
+    found = f"{row} on training slices: {resnet:.3g} with the ResNet, {unet:.3g} with the U-Net."
+    return _decide(less * _TELLING_RATIO <= more, found, _missing_size(both))
+
+
+def _judge_dice(
+    both: Sequence[Mapping[str, Any]],
+    run: Mapping[str, Any],
+    holds: Callable[[float, float], bool],
+) -> tuple[str, str]:
+    if run["segmentation"] is None:
+        return NOT_MEASURED, "No true masks are known."
+    dice = run["segmentation"]["summary"]["dice"]
+    found = f"Dice {show_estimate(dice)}; a tumour counts as found from {FOUND_DICE} on."
+    interval = dice["interval_95"]
+    return _decide(
+        interval and holds(*interval), found, _missing_size(both) + _missing_subjects(dice)
+    )
+
+
+def _judge_difference(
+    both: Sequence[Mapping[str, Any]],
+    differences: Mapping[str, Mapping[str, Any]] | None,
+    signs: Mapping[str, int],
+) -> tuple[str, str]:
+    """The claim holds where each metric's interval lies on the side of 0 that `signs` names."""
+    if differences is None:
+        return NOT_MEASURED, "No true partners are known."
+    titles = {"dice": ("Dice", "+.2f"), "ssim": ("SSIM", "+.3f"), "mae": ("MAE", "+.3f")}
+    chosen = [differences[metric] for metric in signs]
+    found = "ResNet minus U-Net: " + ", ".join(
+        f"{titles[metric][0]} {show_estimate(differences[metric], titles[metric][1])}"
+        for metric in signs
+    )
+    holds = all(
+        summary["interval_95"] and min(sign * end for end in summary["interval_95"]) > 0
+        for sign, summary in zip(signs.values(), chosen, strict=True)
+    )
+    return _decide(holds, f"{found}.", _missing_size(both) + _missing_subjects(chosen[0]))
+
+
+def _judge_quality(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    why = "The paper names no measure and no bound; judge by the pictures of figures 13 and 15."
+    if any(run["translation"] is None for run in both):
+        return NOT_MEASURED, why
+    resnet, unet = (show_estimate(run["translation"]["b_to_a"]["ssim"]) for run in both)
+    return NOT_MEASURED, f"{why} SSIM to the true scan: ResNet {resnet}, U-Net {unet}."
+
+
+def _decide(holds: Any, found: str, missing: Sequence[str]) -> tuple[str, str]:
+    """The verdict, and the numbers with what is missing for one."""
+    if missing:
+        side = "as the paper claims" if holds else "not as the paper claims"
+        return TOO_SMALL, f"{found} So far {side}, but {', '.join(missing)}."
+    return (CONFIRMED if holds else NOT_CONFIRMED), found
+
+
+def _missing_size(both: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:
+    """By what the runs are smaller than the paper's."""
+    nouns = {"width": "the width", "image_size": "the image's side", "steps": "the number of steps"}
+    missing = []
+    for name, wanted in PAPER_SIZE.items():
+        least = min(run[name] for run in both)
+        if name not in but and least < wanted:
+            missing.append(f"{nouns[name]} is {least:,} of {wanted:,}")
+    return missing
+
+
+def _missing_subjects(summary: Mapping[str, Any]) -> list[str]:
+    if summary["subjects"] >= LEAST_SUBJECTS:
+        return []
+    return [f"the number of held-out subjects is {summary['subjects']} of {LEAST_SUBJECTS}"]
+
+
+def show_estimate(summary: Mapping[str, Any], form: str = ".2f") -> str:
+    """'0.80 (0.74 to 0.85)'."""
+    if summary["mean"] is None:
+        return "undefined"
+    text = f"{summary['mean']:{form}}"
+    if summary["interval_95"]:
+        text += " ({:{form}} to {:{form}})".format(*summary["interval_95"], form=form)
+    return text

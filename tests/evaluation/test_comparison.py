@@ -1,0 +1,231 @@
+"""The paper's two networks compared, and its claims judged by numbers made for each outcome."""
+
+import json
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from brainsynth_jax.evaluation.comparison import (
+    CONFIRMED,
+    FOUND_DICE,
+    LEAST_SUBJECTS,
+    NOT_CONFIRMED,
+    NOT_MEASURED,
+    PAPER_SIZE,
+    TOO_SMALL,
+    NetworkNumbers,
+    compare_networks,
+    score_images,
+)
+from brainsynth_jax.evaluation.segmentation import METRICS
+from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
+
+SUBJECTS = [f"P{k:02d}" for k in range(12)]
+
+(
+    LONGER,
+    FOUR_TIMES,
+    MEMORY,
+    GENERATOR_LOSS,
+    DISCRIMINATOR_LOSS,
+    UNET_FINDS,
+    RESNET_MISSES,
+    UNET_MORE_ACCURATE,
+    GOOD_PICTURES,
+    RESNET_BETTER_PICTURES,
+) = range(10)
+
+
+def segmented(dice, subjects=SUBJECTS):
+    """Scores around this Dice, a little different in each subject."""
+    return {
+        name: dict.fromkeys(METRICS, dice + 0.01 * (k % 3 - 1)) for k, name in enumerate(subjects)
+    }
+
+
+def drawn(ssim, mae, subjects=SUBJECTS):
+    scores = {
+        name: {"mse": mae**2, "mae": mae, "ssim": ssim + 0.01 * (k % 3 - 1)}
+        for k, name in enumerate(subjects)
+    }
+    return {"a_to_b": scores, "b_to_a": scores}
+
+
+def paper_like(network, **changed):
+    """A run of the paper's size in which the paper's claims hold."""
+    values = {
+        "resnet": (8.2, 9000.0, segmented(0.4), drawn(0.8, 0.05)),
+        "unet": (2.0, 3000.0, segmented(0.85), drawn(0.6, 0.1)),
+    }[network]
+    seconds, memory, segmentation, translation = values
+    return NetworkNumbers(
+        **PAPER_SIZE,
+        parameters=1000,
+        devices=["gpu"],
+        seconds_per_step=seconds,
+        peak_memory_mib=memory,
+        table2={"train": PUBLISHED_TABLE2[network], "test": PUBLISHED_TABLE2[network]},
+        segmentation=segmentation,
+        supervised=segmented(0.9),
+        translation=translation,
+    )._replace(**changed)
+
+
+def compare(resnet=None, unet=None):
+    """Two paper-like runs with these fields changed."""
+    numbers = {
+        "resnet": paper_like("resnet", **(resnet or {})),
+        "unet": paper_like("unet", **(unet or {})),
+    }
+    return compare_networks(numbers, segmented(0.6), seed=0)
+
+
+def verdicts(**changed):
+    return [claim["verdict"] for claim in compare(**changed)["claims"]]
+
+
+def why(claim, **changed):
+    return compare(**changed)["claims"][claim]["why"]
+
+
+def both(**changed):
+    return {"resnet": changed, "unet": changed}
+
+
+def table2(**rows):
+    return {"train": PUBLISHED_TABLE2["unet"] | rows, "test": PUBLISHED_TABLE2["unet"]}
+
+
+def test_numbers_like_the_papers_confirm_what_it_measured():
+    found = verdicts()
+    assert found.pop(GOOD_PICTURES) == NOT_MEASURED, "the paper names no measure"
+    assert set(found) == {CONFIRMED}
+
+
+@pytest.mark.parametrize(
+    ("claim", "changed"),
+    [
+        (LONGER, {"resnet": {"seconds_per_step": 2.1}}),
+        (FOUR_TIMES, {"resnet": {"seconds_per_step": 5.2}}),
+        (FOUR_TIMES, {"resnet": {"seconds_per_step": 9.2}}),
+        (MEMORY, {"resnet": {"peak_memory_mib": 3100.0}}),
+        (GENERATOR_LOSS, {"unet": {"table2": table2(Gen=1.4)}}),
+        (DISCRIMINATOR_LOSS, {"unet": {"table2": table2(Dis=0.42)}}),
+        (UNET_FINDS, {"unet": {"segmentation": segmented(FOUND_DICE - 0.03)}}),
+        (RESNET_MISSES, {"resnet": {"segmentation": segmented(FOUND_DICE + 0.03)}}),
+        (UNET_FINDS, {"unet": {"segmentation": segmented(FOUND_DICE)}}),
+        (RESNET_MISSES, {"resnet": {"segmentation": segmented(FOUND_DICE)}}),
+        (UNET_MORE_ACCURATE, {"resnet": {"segmentation": segmented(0.85)}}),
+        (UNET_MORE_ACCURATE, {"resnet": {"segmentation": segmented(0.95)}}),
+        (RESNET_BETTER_PICTURES, {"resnet": {"translation": drawn(0.5, 0.05)}}),
+        (RESNET_BETTER_PICTURES, {"resnet": {"translation": drawn(0.8, 0.2)}}),
+    ],
+)
+def test_numbers_that_speak_against_a_claim_do_not_confirm_it(claim, changed):
+    assert verdicts(**changed)[claim] == NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("smaller", [{"steps": 500}, {"width": 16}, {"image_size": 128}])
+def test_below_the_papers_size_no_claim_about_what_is_learnt_is_decided(smaller):
+    for part in (both(**smaller), {"unet": smaller}):
+        found = verdicts(**part)
+        for claim in (*range(GENERATOR_LOSS, GOOD_PICTURES), RESNET_BETTER_PICTURES):
+            assert found[claim] == TOO_SMALL
+        assert found[LONGER] == CONFIRMED
+        assert found[FOUR_TIMES] == (CONFIRMED if "steps" in smaller else TOO_SMALL)
+
+
+def test_what_is_missing_is_told_beside_the_number():
+    text = why(UNET_FINDS, **both(steps=500, width=16))
+    assert text.startswith("Dice 0.85 (0.8")
+    assert "So far as the paper claims, but" in text
+    assert "the width is 16 of 64" in text
+    assert "the number of steps is 500 of 2,000" in text
+    text = why(RESNET_MISSES, **both(steps=500, segmentation=segmented(0.9)))
+    assert "So far not as the paper claims, but" in text
+
+
+def test_with_too_few_subjects_nothing_over_subjects_is_decided():
+    few = SUBJECTS[: LEAST_SUBJECTS - 1]
+    found = verdicts(
+        resnet={"segmentation": segmented(0.4, few), "translation": drawn(0.8, 0.05, few)},
+        unet={"segmentation": segmented(0.85, few), "translation": drawn(0.6, 0.1, few)},
+    )
+    over_subjects = {UNET_FINDS, RESNET_MISSES, UNET_MORE_ACCURATE, RESNET_BETTER_PICTURES}
+    assert {k for k, verdict in enumerate(found) if verdict == TOO_SMALL} == over_subjects
+
+
+def test_one_subject_has_no_interval_and_decides_nothing():
+    one = both(segmentation=segmented(0.9, ["P00"]), translation=drawn(0.8, 0.05, ["P00"]))
+    found = verdicts(**one)
+    assert found[UNET_FINDS] == found[UNET_MORE_ACCURATE] == TOO_SMALL
+    assert "the number of held-out subjects is 1 of 10" in why(UNET_FINDS, **one)
+
+
+def test_memory_of_narrow_networks_decides_nothing_and_steps_play_no_part_in_it():
+    assert verdicts(**both(width=16))[MEMORY] == TOO_SMALL
+    assert verdicts(**both(steps=10))[MEMORY] == CONFIRMED
+
+
+def test_what_was_not_recorded_is_not_decided():
+    found = verdicts(resnet={"peak_memory_mib": None}, unet={"seconds_per_step": None})
+    assert found[MEMORY] == found[LONGER] == found[FOUR_TIMES] == NOT_MEASURED
+    on_others = verdicts(resnet={"devices": ["cpu"]})
+    assert on_others[MEMORY] == on_others[LONGER] == on_others[FOUR_TIMES] == NOT_MEASURED
+    unpaired = verdicts(**both(segmentation=None, supervised=None, translation=None))
+    for claim in (UNET_FINDS, RESNET_MISSES, UNET_MORE_ACCURATE, RESNET_BETTER_PICTURES):
+        assert unpaired[claim] == NOT_MEASURED
+
+
+def test_differences_are_resnet_minus_unet_subject_by_subject():
+    rng = np.random.default_rng(0)
+    resnet, unet, threshold = (
+        {name: dict.fromkeys(METRICS, float(value)) for name, value in zip(names, rng.random(12))}  # noqa: B905
+        for names in (SUBJECTS, SUBJECTS[::-1], SUBJECTS)
+    )
+    numbers = {
+        "resnet": paper_like("resnet", segmentation=resnet, supervised=unet),
+        "unet": paper_like("unet", segmentation=unet),
+    }
+    comparison = compare_networks(numbers, threshold, seed=0)
+    by_hand = np.mean([resnet[name]["dice"] - unet[name]["dice"] for name in SUBJECTS])
+    found = comparison["differences"]["segmentation"]["dice"]
+    assert found["mean"] == pytest.approx(by_hand)
+    assert found["subjects"] == 12
+    own = comparison["networks"]["resnet"]
+    assert own["over_supervised"] == found
+    by_hand = np.mean([resnet[name]["dice"] - threshold[name]["dice"] for name in SUBJECTS])
+    assert own["over_threshold"]["mean"] == pytest.approx(by_hand)
+    assert comparison["differences"]["translation"]["b_to_a"]["ssim"]["mean"] == pytest.approx(0.2)
+    assert own["translation"]["b_to_a"]["mae"]["mean"] == pytest.approx(0.05)
+    json.dumps(comparison, allow_nan=False)
+
+
+def test_images_are_scored_like_scikit_image_and_averaged_by_subject():
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(-1, 1, (5, 24, 24, 1)).astype(np.float32)
+    images = np.clip(truth + rng.normal(0, 0.2, truth.shape), -1, 1).astype(np.float32)
+    scores = score_images(images, truth, ["B", "A", "B", "B", "A"])
+    assert list(scores) == ["A", "B"]
+    for name, rows in (("A", [1, 4]), ("B", [0, 2, 3])):
+        likeness = [
+            structural_similarity(
+                images[k, ..., 0],
+                truth[k, ..., 0],
+                data_range=2,
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+            )
+            for k in rows
+        ]
+        assert scores[name]["ssim"] == pytest.approx(np.mean(likeness), abs=1e-5)
+        assert scores[name]["mae"] == pytest.approx(np.abs(images[rows] - truth[rows]).mean())
+        assert scores[name]["mse"] == pytest.approx(np.square(images[rows] - truth[rows]).mean())
+
+
+def test_images_without_a_subject_each_are_refused():
+    images = np.zeros((2, 24, 24, 1), np.float32)
+    with pytest.raises(ValueError, match="a subject for each"):
+        score_images(images, images, ["A"])
