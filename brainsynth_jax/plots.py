@@ -77,7 +77,10 @@ DCGAN_PANELS = (
     Panel("Others", ("*",)),
 )
 _NO_LOSS = ("step", "epoch", "learning_rate*", "seconds*", "*seconds", "*_per_second", "*memory*")
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008
+# Okabe and Ito 2008, and two greys.
+_COLORS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#404040", "#999999"),
+)
 
 
 def save_sample_grid(

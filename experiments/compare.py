@@ -39,22 +39,23 @@ from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.comparison import (
     NETWORKS,
+    PAPER_RECIPE,
     NetworkNumbers,
     Scores,
     compare_networks,
-    score_images,
+    score_translations,
+    tabulate,
 )
 from brainsynth_jax.evaluation.comparison_report import write_comparison_report
 from brainsynth_jax.evaluation.cyclegan import score_masks
 from brainsynth_jax.evaluation.segmentation import score_subjects
 from brainsynth_jax.evaluation.threshold import apply_threshold
-from brainsynth_jax.files import write_atomically
+from brainsynth_jax.files import write_json, write_table
 from brainsynth_jax.plots import save_sample_grid
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.cyclegan import create_cyclegan_state
 from brainsynth_jax.training.logs import read_metrics
 from brainsynth_jax.training.run_folder import (
-    OPTIONS_FILE,
     check_same_options,
     claim_run_folder,
     held_run_folder,
@@ -64,8 +65,11 @@ from brainsynth_jax.training.run_folder import (
 from brainsynth_jax.training.segmenter import predict, train_segmenter
 
 _PICTURED_SLICES = 6
-# Held in memory for the supervised networks, spread over the training subjects.
+# Held in memory, spread over the subjects: to compare the networks on, and for the supervised ones.
+_HELD_OUT_SLICES = 1_000
 _SUPERVISED_SLICES = 2_000
+# The rate at which these networks are trained as generators.
+_SUPERVISED_RATE = 2e-4
 
 comparison = FlagGroup("The comparison")
 comparison.string(
@@ -114,17 +118,12 @@ _FREE = {"workdir", "cache_dir", "data_dir", "allow_differences"}
 _UNCOMPARED = {
     *("generator", "preset", "workdir", "cache_dir", "data_dir"),
     *("dry_run", "devices", "log_every", "keep_checkpoints"),
+    *("encoder", "data_licence", "skip_evaluation"),
 }
-
-# Flags that make a run another experiment than the paper's, and the paper's values.
-_PAPER_RECIPE = {
-    "mask_style": "tumor",
-    "upsample": "deconv",
-    "identity_weight": 0,
-    "discriminator_noise": 0,
-    "average_decay": 0,
-    "decay_epochs": 0,
-}
+# What runs did without that began before there was such a flag.
+_LATER_FLAGS = {"train_subjects": 0}
+# What slices and masks show: where it differs, no picture of one run is the truth of the other's.
+_SHOWN = "modality", "intensity", "mask_style", "mask_classes"
 
 
 class Finished(NamedTuple):
@@ -229,9 +228,7 @@ def open_run(name: str, folder: Path, data_dir: str | None) -> Finished:
         UserError: there is none, or it is another network's.
     """
     where = f"--{name}={folder}"
-    if not (folder / OPTIONS_FILE).exists():
-        raise UserError(f"{where} holds no run. Give the folder of one of cyclegan.py.")
-    run = load_run(str(folder), ("cyclegan",), data_dir)
+    run = load_run(str(folder), ("cyclegan",), data_dir, f"--{name}")
     if run.options.generator != name:
         raise UserError(
             f"{where} holds a run with --generator={run.options.generator}. Give one with "
@@ -240,14 +237,25 @@ def open_run(name: str, folder: Path, data_dir: str | None) -> Finished:
     path = folder / "evaluation.json"
     if not path.exists():
         raise UserError(
-            f"{where}: the run is not finished. python experiments/cyclegan.py --workdir={folder} "
-            "goes on with it."
+            f"{where}: the run is not finished. To go on with it: python experiments/cyclegan.py "
+            f"--workdir={folder}\nOr, where only its evaluation was skipped: python "
+            f"experiments/evaluate.py --workdir={folder}"
         )
     return Finished(run, json.loads(path.read_text()))
 
 
 def check_alike(runs: Mapping[str, Finished], allowed: bool) -> None:
-    """Raises UserError where the runs differ in more than the network, unless that is allowed."""
+    """Raises UserError where the runs differ in more than the network, unless that is allowed.
+
+    What slices and masks show may never differ.
+    """
+    resnet, unet = (runs[name].run.options for name in NETWORKS)
+    for name in _SHOWN:
+        if (one := getattr(resnet, name)) != (other := getattr(unet, name)):
+            raise UserError(
+                f"--{name} is {one} with the ResNet and {other} with the U-Net, so that their "
+                "slices cannot be laid beside each other. Train both with the same."
+            )
     if (differences := list_differences(runs)) and not allowed:
         raise UserError(
             "The two runs differ in more than the network, so their difference would not be the "
@@ -259,7 +267,11 @@ def check_alike(runs: Mapping[str, Finished], allowed: bool) -> None:
 def list_differences(runs: Mapping[str, Finished]) -> list[str]:
     """What two runs differ in besides the network: "seed is 0 with the ResNet and 1 ..."."""
     facts = [
-        {name: value for name, value in vars(run.options).items() if name not in _UNCOMPARED}
+        {
+            name: value
+            for name, value in (_LATER_FLAGS | vars(run.options)).items()
+            if name not in _UNCOMPARED
+        }
         | {
             "the data's fingerprint": run.stored["data"]["fingerprint"],
             "the device": " ".join(run.stored.get("devices", ())),
@@ -276,24 +288,33 @@ def list_differences(runs: Mapping[str, Finished]) -> list[str]:
 
 
 def compare(runs: Mapping[str, Finished], workdir: Path, options: SimpleNamespace) -> str:
-    """Writes comparison.json, the pictures and comparison.html; returns the verdicts as lines."""
+    """Writes comparison.json, .csv and .html and the pictures; returns the verdicts as lines."""
     cache_dir = Path(options.cache_dir).expanduser()
     datasets = {}
     for name, (run, _) in runs.items():
         datasets[name] = prepare_dataset(run.options, cache_dir)
         run.check_data(datasets[name].fingerprint)
-    held = keep_common({name: load_held_out(runs[name].run, datasets[name]) for name in NETWORKS})
+    differences = list_differences(runs)
+    if differences:
+        held = keep_common({name: load_held_out(runs[name].run, datasets[name]) for name in runs})
+    else:
+        held = dict.fromkeys(NETWORKS, load_held_out(runs["unet"].run, datasets["unet"]))
     drawn = {name: draw(name, runs[name], held[name]) for name in NETWORKS}
     paired = all(dataset.paired for dataset in datasets.values())
     numbers = {}
+    steps = {
+        name: options.supervised_steps or evaluation["step"]
+        for name, (_, evaluation) in runs.items()
+    }
     for name in NETWORKS:
         supervised = None
         if paired:
             path = workdir / f"supervised_{name}.json"
-            steps = options.supervised_steps or runs[name].evaluation["step"]
-            print(f"{NETWORKS[name]} trained with true pairs, {steps} steps.")
-            supervised = score_supervised(runs[name].run, datasets[name], held[name].a, steps, path)
-        numbers[name] = measure(runs[name], drawn[name], supervised)
+            print(f"{NETWORKS[name]} trained with true pairs, {steps[name]} steps.")
+            supervised = score_supervised(
+                runs[name].run, datasets[name], held[name].a, steps[name], path
+            )
+        numbers[name] = measure(runs[name], datasets[name], drawn[name], supervised)
     options_unet = runs["unet"].run.options
     comparison = compare_networks(
         numbers,
@@ -302,14 +323,14 @@ def compare(runs: Mapping[str, Finished], workdir: Path, options: SimpleNamespac
     )
     comparison |= {
         "runs": {name: str(run.workdir) for name, (run, _) in runs.items()},
-        "differences_of_options": list_differences(runs),
-        "supervised_steps": options.supervised_steps or runs["unet"].evaluation["step"],
+        "differences_of_options": differences,
+        "supervised_steps": steps,
+        "supervised_rate": _SUPERVISED_RATE,
         "held_out_slices": len(held["unet"].a.image),
         "held_out_subjects": len(set(held["unet"].a.subjects)),
     }
-    write_atomically(
-        workdir / "comparison.json", (json.dumps(comparison, indent=2) + "\n").encode()
-    )
+    write_json(workdir / "comparison.json", comparison)
+    write_table(workdir / "comparison.csv", tabulate(comparison))
     stored = runs["unet"].run.stored
     write_comparison_report(
         workdir / "comparison.html",
@@ -327,11 +348,16 @@ def compare(runs: Mapping[str, Finished], workdir: Path, options: SimpleNamespac
 
 
 def load_held_out(run: Run, dataset: SliceDataset) -> Held:
-    """All slices of the test split."""
+    """Slices of the test split, spread over the subjects where it holds very many."""
 
     def load(records: Records) -> SliceBatch:
         return load_slices(
-            records, dataset.paired, run.options.mask_style, run.options.mask_classes
+            records,
+            dataset.paired,
+            run.options.mask_style,
+            run.options.mask_classes,
+            _HELD_OUT_SLICES,
+            run.options.seed,
         )
 
     slices = load(dataset.test_a)
@@ -394,7 +420,9 @@ def draw(name: str, finished: Finished, held: Held) -> Drawn:
     return Drawn(held, *made, sum(leaf.size for leaf in jax.tree.leaves(state.generators["ab"])))
 
 
-def measure(finished: Finished, drawn: Drawn, supervised: Scores | None) -> NetworkNumbers:
+def measure(
+    finished: Finished, dataset: SliceDataset, drawn: Drawn, supervised: Scores | None
+) -> NetworkNumbers:
     """A run's numbers; what needs true masks is None where there are none."""
     run, evaluation = finished
     slices = drawn.held.a
@@ -403,8 +431,8 @@ def measure(finished: Finished, drawn: Drawn, supervised: Scores | None) -> Netw
         style = mask_style(run.options)
         segmentation = score_masks(drawn.fake_b, slices, style, run.options.seed)["subjects"]
         translation = {
-            "a_to_b": score_images(drawn.fake_b, slices.mask, slices.subjects),
-            "b_to_a": score_images(drawn.fake_a, slices.image, slices.subjects),
+            "a_to_b": score_translations(drawn.fake_b, slices.mask, slices.subjects),
+            "b_to_a": score_translations(drawn.fake_a, slices.image, slices.subjects),
         }
     records = read_metrics(run.workdir)
     seconds = [record["seconds_per_step"] for record in records if "seconds_per_step" in record]
@@ -413,6 +441,9 @@ def measure(finished: Finished, drawn: Drawn, supervised: Scores | None) -> Netw
         steps=evaluation["step"],
         width=run.options.width,
         image_size=run.options.image_size,
+        train_slices=len(dataset.train_a),
+        recipe={name: getattr(run.options, name) for name in PAPER_RECIPE},
+        phantom=run.options.data_dir is None,
         parameters=drawn.parameters,
         devices=run.stored.get("devices", []),
         seconds_per_step=median(seconds) if seconds else None,
@@ -432,11 +463,14 @@ def score_supervised(
     The scores are kept in a file, and read from it where the training was the same.
     """
     options = run.options
+    told = "width", "upsample", "precision", "train_pairs", "train_subjects", "seed"
+    flags = _LATER_FLAGS | vars(options)
     recipe = {
         "fingerprint": dataset.fingerprint,
         "steps": steps,
+        "rate": _SUPERVISED_RATE,
         "held_out_slices": len(held_out.image),
-        **{name: getattr(options, name) for name in ("width", "upsample", "train_pairs", "seed")},
+        **{name: flags[name] for name in told},
     }
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.get("recipe") != recipe:
@@ -450,11 +484,16 @@ def score_supervised(
             options.seed,
         )
         params = train_segmenter(
-            slices.image, is_tumor(slices.tissue), options.seed, steps, network=network
+            slices.image,
+            is_tumor(slices.tissue),
+            options.seed,
+            steps,
+            network=network,
+            rate=_SUPERVISED_RATE,
         )
         masks = predict(params, held_out.image, network)
         kept = {"recipe": recipe, "subjects": score(masks, held_out)}
-        write_atomically(path, (json.dumps(kept, indent=2) + "\n").encode())
+        write_json(path, kept)
     return kept["subjects"]
 
 
@@ -518,11 +557,16 @@ def list_notes(
     ]
     other = [
         f"{name}={getattr(options, name)} (paper: {value})"
-        for name, value in _PAPER_RECIPE.items()
+        for name, value in PAPER_RECIPE.items()
         if getattr(options, name) != value
     ]
     if other:
         notes.append(f"Not the paper's recipe: {', '.join(other)}.")
+    if len(dataset.test_a) > _HELD_OUT_SLICES:
+        notes.append(
+            f"Of {len(dataset.test_a):,} held-out slices, {_HELD_OUT_SLICES:,} are compared, "
+            "spread over the subjects."
+        )
     if not dataset.paired:
         notes.append("The data have no true masks; what needs them is left out.")
     return notes

@@ -108,7 +108,7 @@ data.integer(
     "image_size",
     256,
     "Height and width of a prepared slice in pixels; for the U-Net a "
-    "multiple of 256, for the ResNet of 4.",
+    "multiple of 256, for the ResNet of 8.",
     16,
 )
 data.integer(
@@ -188,6 +188,7 @@ output.string(
     "ONNX file of an encoder of your own, in whose features slices are compared (needs pip install "
     "onnxruntime), as of dcgan.py. Without it one is trained on the training slices.",
 )
+output.switch("skip_evaluation", "Train only; evaluate.py can do the rest at any time.")
 output.string("data_licence", None, "Licence of the data, for the model card.")
 output.integer("log_every", 5, "Steps from one record in metrics.jsonl to the next.", 1)
 output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stays as well.", 1)
@@ -195,7 +196,7 @@ output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stay
 # May differ between the parts of one run: they change no number of it.
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
-    *("encoder", "data_licence"),
+    *("encoder", "data_licence", "skip_evaluation"),
 }
 
 
@@ -250,6 +251,12 @@ def main() -> None:
             options.keep_checkpoints,
             devices,
         )
+        if options.skip_evaluation:
+            print(
+                f"Trained in {duration(time.monotonic() - started)}. To evaluate it:\n"
+                f"  python experiments/evaluate.py --workdir={workdir}"
+            )
+            return
         with command_line.on_interrupt(
             "The training is complete and saved. To evaluate it:\n"
             f"  python experiments/evaluate.py --workdir={workdir}"

@@ -3,7 +3,7 @@
 `options` holds one attribute for each flag of `cyclegan.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from dataset import note_data
 from finished_run import load_utility
-from samples_evaluation import load_reference, write_beside_real, write_copies
+from samples_evaluation import load_reference, name_patients, write_beside_real, write_copies
 
 from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor, mask_levels
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
@@ -28,10 +28,11 @@ from brainsynth_jax.evaluation.cyclegan import (
     translate_slices,
 )
 from brainsynth_jax.evaluation.cyclegan_report import answer_questions, write_cyclegan_report
+from brainsynth_jax.evaluation.distances import UNKNOWN
 from brainsynth_jax.evaluation.model_card import write_model_card
 from brainsynth_jax.evaluation.placement import LabelledSlices, score_placement
 from brainsynth_jax.evaluation.report import SCHEMA
-from brainsynth_jax.evaluation.samples import Reference, evaluate_samples
+from brainsynth_jax.evaluation.samples import evaluate_samples, measure_samples
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline, tune_threshold
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
 from brainsynth_jax.files import write_json, write_table
@@ -183,6 +184,7 @@ def draw_synthetic(
     changed; else they are drawn from pictures of domain B as they are.
     """
     source = _load(options, dataset, dataset.train_b, _SYNTHETIC_SLICES)
+    source = _name_owners(source, name_patients(dataset))
     params = state.best_generators["ba"]
     if not dataset.paired:
         generate = jax.jit(lambda picture: model.generator.apply({"params": params}, picture))
@@ -190,7 +192,8 @@ def draw_synthetic(
         return np.concatenate(drawn), None, source
     with Progress("Drawing slices from changed masks", _SYNTHETIC_SLICES, "slice") as progress:
         drawn = draw_from_masks(
-            lambda picture: model.generator.apply({"params": params}, picture),
+            lambda params, picture: model.generator.apply({"params": params}, picture),
+            params,
             source.tissue,
             options.mask_style,
             options.mask_classes,
@@ -202,23 +205,20 @@ def draw_synthetic(
     return drawn.images, LabelledSlices(drawn.images, drawn.tissue, owners), source
 
 
-def evaluate_synthetic(
-    options: SimpleNamespace,
-    drawn: tuple[np.ndarray, LabelledSlices | None, SliceBatch],
-    heldout: SliceBatch,
-    real: Reference,
-) -> dict:
-    """What evaluation.json holds of the slices that G_BA draws."""
-    samples, labelled, source = drawn
-    placement = None
-    if labelled:
-        training, test = (
-            LabelledSlices(slices.image, slices.tissue, slices.subjects)
-            for slices in (source, heldout)
-        )
-        placement = score_placement(labelled, training, test, options.seed)
-    owners = labelled.subjects if labelled else None
-    return evaluate_samples(samples, real, options.seed, owners) | {"placement": placement}
+def _name_owners(slices: SliceBatch, patients: Mapping[str, str]) -> SliceBatch:
+    return slices._replace(subjects=[patients[name] for name in slices.subjects])
+
+
+def _judge_placement(
+    drawn: LabelledSlices | None, source: SliceBatch, heldout: SliceBatch, seed: int
+) -> dict | None:
+    """Whether drawn tumours are where their masks say; None without masks."""
+    if drawn is None:
+        return None
+    training, test = (
+        LabelledSlices(slices.image, slices.tissue, slices.subjects) for slices in (source, heldout)
+    )
+    return score_placement(drawn, training, test, seed)
 
 
 def evaluate_run(
@@ -249,7 +249,7 @@ def evaluate_run(
         "mask_threshold": mask.threshold if mask else None,
         "published_table2": PUBLISHED_TABLE2,
     }
-    slice_rows = None
+    slice_rows, patients = None, name_patients(dataset)
     total = sum(len(held.a.image) for held in splits.values())
     with Progress("Evaluating", total, "slice") as progress:
         for split, held in splits.items():
@@ -259,16 +259,25 @@ def evaluate_run(
                 fake_b = draw_tumors(_make_generator_ab(model), state, held.empty.image)
                 empty = EmptySlices(held.empty, fake_b)
             evaluation[split] = evaluate_split(
-                made, held.a, held.b, mask, baseline, options.seed, empty
+                made,
+                _name_owners(held.a, patients),
+                held.b,
+                mask,
+                baseline,
+                options.seed,
+                empty,
             )
             slice_rows = evaluation[split].pop("slice_scores")  # a table, of the last: held out
     real = load_reference(dataset, options.seed, cache_dir, options.encoder)
-    drawn = draw_synthetic(options, model, state, dataset)
-    evaluation["synthetic"] = evaluate_synthetic(options, drawn, splits["test"].a, real)
+    images, labelled, source = draw_synthetic(options, model, state, dataset)
+    samples = measure_samples(images, real, (labelled or source).subjects)
+    evaluation["synthetic"] = evaluate_samples(samples, real, options.seed) | {
+        "placement": _judge_placement(labelled, source, splits["test"].a, options.seed)
+    }
     evaluation["utility"] = load_utility(workdir)
     write_json(workdir / "evaluation.json", evaluation)
-    beside_real = write_beside_real(drawn[0], real, workdir / "samples", options.seed)
-    closest = write_copies(drawn[0], real, dataset, workdir)
+    beside_real = write_beside_real(samples, real, workdir / "samples", options.seed)
+    closest = write_copies(samples, real, dataset, workdir)
     if paired:
         write_table(workdir / "slices.csv", slice_rows)
         write_table(
@@ -310,7 +319,7 @@ def evaluate_run(
         notes=notes,
     )
     write_model_card(
-        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), notes
+        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), bool(collapse)
     )
     return evaluation
 
@@ -359,6 +368,12 @@ def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
             "The folder has no true masks, so Dice, the threshold baseline, the paired errors and "
             "the truth column are left out."
         )
+        if UNKNOWN in name_patients(dataset).values():
+            notes.append(
+                "The pictures' names do not tell whose they are, so there are no intervals over "
+                "subjects; PATIENT_7.png would, or a subfolder for each patient. What is called "
+                "subjects here are pictures."
+            )
     return notes
 
 

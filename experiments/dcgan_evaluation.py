@@ -20,7 +20,7 @@ from brainsynth_jax.evaluation.dcgan_report import write_dcgan_report
 from brainsynth_jax.evaluation.dcgan_words import answer_questions
 from brainsynth_jax.evaluation.model_card import write_model_card
 from brainsynth_jax.evaluation.report import SCHEMA
-from brainsynth_jax.evaluation.samples import Reference, evaluate_samples
+from brainsynth_jax.evaluation.samples import Reference, evaluate_samples, measure_samples
 from brainsynth_jax.files import write_json
 from brainsynth_jax.plots import DCGAN_PANELS, save_curves, save_film
 from brainsynth_jax.progress import Progress
@@ -82,12 +82,13 @@ def evaluate_run(
     """Writes evaluation.json, copies.csv, final pictures, film, report.html and MODEL_CARD.md."""
     sampler = Sampler(model, options.sample_dropout)
     with Progress("Drawing slices to evaluate", _EVALUATED_SAMPLES, "slice") as progress:
-        samples = sampler.draw(
+        images = sampler.draw(
             sampler.load(state), options.seed, _EVALUATED_SAMPLES, advance=progress.advance
         )
+    samples = measure_samples(images, real)
     records = read_metrics(workdir)
     collapse = find_collapse(records)
-    gaps = critic_gaps(state, make_judge(model), samples, real)
+    gaps = critic_gaps(state, make_judge(model), images, real)
     evaluation = {
         "schema": SCHEMA,
         "kind": "dcgan",
@@ -97,14 +98,14 @@ def evaluate_run(
         "sampling": {"seed": options.seed, "dropout": options.sample_dropout},
         "best_rule": BEST_RULE,
         "collapse": collapse._asdict() if collapse else None,
-        **evaluate_samples(samples, real, options.seed),
         "critic_gap": gaps,
+        "synthetic": evaluate_samples(samples, real, options.seed),
     }
     write_json(workdir / "evaluation.json", evaluation)
 
     folder = workdir / "samples"
     beside_real = write_beside_real(samples, real, folder, options.seed)
-    save_sheet(folder / "final.png", samples, "")
+    save_sheet(folder / "final.png", images, "")
     closest = write_copies(samples, real, dataset, workdir)
     film = folder / "film.gif"
     sheets = folder.glob("epoch_*.png")
@@ -127,7 +128,7 @@ def evaluate_run(
         notes=notes,
     )
     write_model_card(
-        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), notes
+        workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), went_bad=False
     )
     return evaluation
 
@@ -159,8 +160,9 @@ def _notes(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:
 
 def describe_evaluation(evaluation: dict) -> str:
     """The lines a reader needs first."""
-    kid, alike = evaluation["kid"], evaluation["ms_ssim"]
-    against = {"test": "held-out", "train": "training"}[evaluation["compared_with"]]
+    synthetic = evaluation["synthetic"]
+    kid, alike = synthetic["kid"], synthetic["ms_ssim"]
+    against = {"test": "held-out", "train": "training"}[synthetic["compared_with"]]
     chosen = evaluation["checkpoint"]
     which = "Weights of" if chosen.isdecimal() else f"{chosen.capitalize()} weights,"
     lines = [f"{which} step {evaluation['step']}."]
@@ -171,7 +173,7 @@ def describe_evaluation(evaluation: dict) -> str:
     beside = "" if real is None else f", between two real slices {real:.2f}"
     lines.append(
         f"MS-SSIM between two samples {alike['samples']['mean']:.2f}{beside}; grid "
-        f"{evaluation['grid_energy']['ratio']:.2f} times that of real slices."
+        f"{synthetic['grid_energy']['ratio']:.2f} times that of real slices."
     )
     return " ".join(lines)
 
@@ -188,7 +190,10 @@ def leave_out_other_spaces(
     Returns:
         Sentences that say so.
     """
-    spaces = {name: found["feature_space"]["fingerprint"] for name, found in evaluations.items()}
+    spaces = {
+        name: found["synthetic"]["feature_space"]["fingerprint"]
+        for name, found in evaluations.items()
+    }
     (common, _), *others = Counter(spaces.values()).most_common()
     strange = [name for name, space in spaces.items() if space != common]
     for name in strange:

@@ -17,7 +17,6 @@ nothing of the paper's own: that needs --preset=paper at its size, --image_size=
 
 import csv
 import io
-import json
 import os
 import shlex
 import sys
@@ -33,7 +32,7 @@ from command_line import FLAGS, FlagGroup
 from dataset import parse_slices
 from dcgan_evaluation import leave_out_other_spaces
 from dcgan_setup import build_model, prepare_dataset
-from finished_run import load_checkpoint, load_run
+from finished_run import load_checkpoint, load_evaluation, load_run
 
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.errors import UserError
@@ -285,9 +284,7 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
     done = [name for name in list_trials() if (workdir / name / "evaluation.json").exists()]
     if not done:
         raise UserError(f"No trial came to its end: {'; '.join(failures.values())}")
-    evaluations = {
-        name: json.loads((workdir / name / "evaluation.json").read_text()) for name in done
-    }
+    evaluations = {name: load_evaluation(workdir / name) for name in done}
     rows = {name: summarise(evaluation) for name, evaluation in evaluations.items()}
     notes = leave_out_other_spaces(rows, evaluations)
     picture = workdir / "trials.png"
@@ -327,16 +324,17 @@ def write_results(workdir: Path, failures: Mapping[str, str], cache_dir: Path) -
 
 def summarise(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     """One trial's numbers, by `TRIAL_COLUMNS`."""
-    copies, gaps = evaluation["copies"] or {}, evaluation["critic_gap"]
+    synthetic, gaps = evaluation["synthetic"], evaluation["critic_gap"]
+    copies = synthetic["copies"] or {}
     values = {
         "step": evaluation["step"],
-        "kid": evaluation["kid"]["value"],
-        "kid_floor": evaluation["kid"]["floor"],
-        "frechet": evaluation["frechet"]["value"],
-        "frechet_floor": evaluation["frechet"]["floor"],
-        "ms_ssim_samples": evaluation["ms_ssim"]["samples"]["mean"],
-        "ms_ssim_real": evaluation["ms_ssim"]["real"]["mean"],
-        "grid_ratio": evaluation["grid_energy"]["ratio"],
+        "kid": synthetic["kid"]["value"],
+        "kid_floor": synthetic["kid"]["floor"],
+        "frechet": synthetic["frechet"]["value"],
+        "frechet_floor": synthetic["frechet"]["floor"],
+        "ms_ssim_samples": synthetic["ms_ssim"]["samples"]["mean"],
+        "ms_ssim_real": synthetic["ms_ssim"]["real"]["mean"],
+        "grid_ratio": synthetic["grid_energy"]["ratio"],
         "nearest_ratio": copies.get("median_ratio"),
         "critic_gap_train": gaps["train"],
         "critic_gap_test": gaps["test"],

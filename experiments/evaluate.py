@@ -3,8 +3,9 @@
   python experiments/evaluate.py --workdir=runs/cyclegan-001
   python experiments/evaluate.py --workdir=runs/cyclegan-001 --checkpoint=best
 
-Writes evaluation.json, the final pictures, curves.png and report.html into the run's folder, in
-place of those of the evaluation before. The weights are not touched.
+Writes evaluation.json, the CSV tables, the final pictures, curves.png, report.html and
+MODEL_CARD.md into the run's folder, in place of those of the evaluation before. The weights are
+not touched.
 """
 
 import os
@@ -38,7 +39,7 @@ evaluation.string(
     "encoder",
     None,
     "ONNX file, as of dcgan.py: where the run's is now, or another to compare slices in. "
-    "Without it: the run's.",
+    "none: one that is trained on the training slices. Without it: the run's.",
 )
 evaluation.string("data_dir", None, "Where the scans are now, if the run's folder has moved.")
 evaluation.string(
@@ -78,7 +79,7 @@ def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
 def choose_encoder(run: Run) -> None:
     """Sets the run's to --encoder where that is given."""
     began = getattr(run.options, "encoder", None)  # runs of before the flag have none
-    run.options.encoder = FLAGS.encoder or began
+    run.options.encoder = {None: began, "none": None}.get(FLAGS.encoder, FLAGS.encoder)
 
 
 def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:

@@ -58,7 +58,9 @@ def resolve_run(
     stored = load_options(workdir) if workdir else None
     if stored is None:
         phantom, own_data = presets
-        preset = given.get("preset") or (own_data if "data_dir" in given else phantom)
+        preset = given.get("preset")
+        if preset is None:
+            preset = own_data if {"data_dir", "run"} & given.keys() else phantom
         values = resolve_flags(given, {"preset": preset}, presets[preset])
         return Run(workdir, SimpleNamespace(**values), None)
     if stored["script"] != script:

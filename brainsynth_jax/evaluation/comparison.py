@@ -5,22 +5,21 @@ hard subjects do not widen its interval. Published numbers and claims are of the
 Table 2 and figures 12 to 15.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from brainsynth_jax.evaluation.bootstrap import summarize
-from brainsynth_jax.evaluation.chunks import in_chunks
 from brainsynth_jax.evaluation.segmentation import (
     METRICS,
     summarize_difference,
     summarize_subjects,
 )
-from brainsynth_jax.evaluation.similarity import ssim
-from brainsynth_jax.evaluation.translation import mae, mse
+from brainsynth_jax.evaluation.translation import average_by_subject, score_images
 
-SCHEMA_VERSION = 1
+# Of comparison.json.
+SCHEMA = 1
 
 NETWORKS = {"resnet": "ResNet", "unet": "U-Net"}
 DIRECTIONS = ("a_to_b", "b_to_a")
@@ -28,11 +27,32 @@ IMAGE_METRICS = ("mse", "mae", "ssim")
 
 PUBLISHED_HOURS = {"resnet": 28.6, "unet": 6.9}
 # Width and image size are CycleGAN's own: the paper does not state them.
-PAPER_SIZE = {"width": 64, "image_size": 256, "steps": 2000}
+PAPER_SIZE = {"width": 64, "image_size": 256, "steps": 2000, "train_slices": 765}
+# The flags of a run that make it another experiment, with the paper's values; the pool and the
+# precision are CycleGAN's own.
+PAPER_RECIPE = {
+    "mask_style": "tumor",
+    "mask_classes": "whole",
+    "upsample": "deconv",
+    "precision": "float32",
+    "batch_size": 1,
+    "learning_rate": 2e-4,
+    "decay_epochs": 0,
+    "cycle_weight": 10,
+    "identity_weight": 0,
+    "pool_size": 50,
+    "discriminator_noise": 0,
+    "average_decay": 0,
+}
+
+# What bears on seconds and memory: the number of steps and slices does not, nor do the data.
+_SIZE_OF_COST = "width", "image_size"
+_RECIPE_OF_COST = "upsample", "precision", "batch_size", "identity_weight", "average_decay"
 
 CONFIRMED = "confirmed"
 NOT_CONFIRMED = "not confirmed"
 TOO_SMALL = "not decidable at this size"
+OTHER_SETTING = "not decidable, other setting"
 NOT_MEASURED = "not decidable, not measured"
 
 # Below ten subjects a bootstrap interval is narrower than it should be, so it decides nothing.
@@ -49,8 +69,6 @@ _TELLING_RATIO = 1.1
 # "Four times as long": 28.6 h by 6.9 h is 4.1; what rounds to a neighbour of 4 is another claim.
 _FOUR_TIMES = (3.5, 4.5)
 
-_IMAGES_A_CALL = 32
-
 Scores = Mapping[str, Mapping[str, float | int | None]]
 
 
@@ -61,6 +79,9 @@ class NetworkNumbers(NamedTuple):
         steps: updates that the weights have seen.
         width: channels of the first layer.
         image_size: pixels a side.
+        train_slices: of domain A.
+        recipe: value of each flag in PAPER_RECIPE.
+        phantom: whether the data are this program's own and no scans.
         parameters: of one generator.
         devices: kinds of the devices that trained it.
         seconds_per_step: the median.
@@ -69,12 +90,15 @@ class NetworkNumbers(NamedTuple):
         segmentation: as `segmentation.score_subjects`; None where no true masks are known, and so
             are the other scores then.
         supervised: the same of this network trained with true pairs.
-        translation: by direction, as `score_images`.
+        translation: by direction, as `score_translations`.
     """
 
     steps: int
     width: int
     image_size: int
+    train_slices: int
+    recipe: Mapping[str, Any]
+    phantom: bool
     parameters: int
     devices: Sequence[str]
     seconds_per_step: float | None
@@ -91,7 +115,7 @@ class Claim(NamedTuple):
     Attributes:
         claim: in our words.
         place: where the paper makes it.
-        verdict: CONFIRMED, NOT_CONFIRMED, TOO_SMALL or NOT_MEASURED.
+        verdict: CONFIRMED, NOT_CONFIRMED, TOO_SMALL, OTHER_SETTING or NOT_MEASURED.
         why: the numbers, in a sentence or two.
     """
 
@@ -101,35 +125,19 @@ class Claim(NamedTuple):
     why: str
 
 
-def score_images(
+def score_translations(
     images: np.ndarray, targets: np.ndarray, subjects: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """MSE, MAE and SSIM of images beside their targets, the mean over each subject's slices.
+) -> dict[str, dict[str, float | None]]:
+    """By subject in name order, the means of IMAGE_METRICS over its slices.
 
-    Args:
-        images: (N, S, S, 1) in [-1, 1], N at least 1 and S at least 11.
-        targets: the same shape, the truth of each.
-        subjects: N names.
-
-    Returns:
-        By subject in name order, every one of IMAGE_METRICS.
-
-    Raises:
-        ValueError: other shapes, or another number of subjects.
+    Arguments and errors are those of `translation.score_translation`.
     """
-    if images.shape != targets.shape or len(images) != len(subjects):
-        raise ValueError(
-            "Images and targets of one shape and a subject for each are needed, got "
-            f"{images.shape}, {targets.shape} and {len(subjects)}."
-        )
-    likeness = in_chunks(ssim, _IMAGES_A_CALL, images, targets)
-    names = np.asarray(subjects)
+    means = {
+        metric: average_by_subject(values, subjects)
+        for metric, values in score_images(images, targets).items()
+    }
     return {
-        name: {
-            "mse": mse(images[names == name], targets[names == name]),
-            "mae": mae(images[names == name], targets[names == name]),
-            "ssim": float(likeness[names == name].mean()),
-        }
+        name: {metric: means[metric][name] for metric in IMAGE_METRICS}
         for name in sorted(set(subjects))
     }
 
@@ -197,7 +205,7 @@ def compare_networks(
             for direction in DIRECTIONS
         }
     comparison = {
-        "schema_version": SCHEMA_VERSION,
+        "schema": SCHEMA,
         "networks": networks,
         "threshold": scored(threshold),
         "differences": {"segmentation": segmentation, "translation": translation},
@@ -205,13 +213,50 @@ def compare_networks(
     return comparison | {"claims": [claim._asdict() for claim in judge_claims(comparison)]}
 
 
+def tabulate(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `compare_networks` found as rows of comparison.csv, one a measure and network.
+
+    Each holds `measure`, `of` (a network, both's difference or a rival), `mean`, `low` and `high`
+    (the 95 % interval) and `subjects`; the last three are None of what is no mean over subjects.
+    """
+    networks, differences = comparison["networks"], comparison["differences"]
+    rows = []
+
+    def add(measure: str, of: str, summary: Mapping[str, Any]) -> None:
+        low, high = summary.get("interval_95") or (None, None)
+        limits = {"low": low, "high": high, "subjects": summary.get("subjects")}
+        rows.append({"measure": measure, "of": of, "mean": summary["mean"], **limits})
+
+    for name, network in networks.items():
+        for split, losses in network["table2"].items():
+            for loss, value in losses.items():
+                add(f"{loss}, {split}", name, {"mean": value})
+        for cost in ("seconds_per_step", "peak_memory_mib", "parameters"):
+            add(cost, name, {"mean": network[cost]})
+    drawn = {name: network["segmentation"] for name, network in networks.items()}
+    paired = {f"{name}, true pairs": network["supervised"] for name, network in networks.items()}
+    for name, scores in (drawn | paired | {"threshold": comparison["threshold"]}).items():
+        for metric, summary in (scores["summary"] if scores else {}).items():
+            add(metric, name, summary)
+    for metric, summary in (differences["segmentation"] or {}).items():
+        add(metric, "resnet minus unet", summary)
+    translated = {name: network["translation"] for name, network in networks.items()}
+    for name, scores in (translated | {"resnet minus unet": differences["translation"]}).items():
+        for direction, summaries in (scores or {}).items():
+            for metric, summary in summaries.items():
+                add(f"{metric}, {direction}", name, summary)
+    return rows
+
+
 def judge_claims(comparison: Mapping[str, Any]) -> list[Claim]:
     """What the numbers say of each of the paper's claims, in the order in which it is read.
 
-    A claim about what the networks learn needs the paper's size: width, pixels and steps, and
-    LEAST_SUBJECTS held-out subjects where it is measured over subjects. Below that no number
-    decides it; the number is told nevertheless. A difference is confirmed where its 95 % interval
-    lies on the claim's side of 0 altogether, and a loss where it is a tenth lower.
+    A claim about what the networks learn needs scans, the paper's size (width, pixels, steps and
+    training slices) and its recipe, and LEAST_SUBJECTS held-out subjects where it is measured over
+    subjects. One about seconds or memory needs a GPU, the paper's width and pixels, and of its
+    recipe what bears on them. Without these no number decides it; the number is told nevertheless.
+    A difference is confirmed where its 95 % interval lies on the claim's side of 0 altogether, and
+    a loss where it is a tenth lower.
 
     Args:
         comparison: of `compare_networks`.
@@ -223,7 +268,7 @@ def judge_claims(comparison: Mapping[str, Any]) -> list[Claim]:
         Claim(
             "The ResNet takes longer to train than the U-Net.",
             "section 4 and conclusion",
-            *_judge_speed(both, lambda ratio: ratio >= _TELLING_RATIO, any_size=True),
+            *_judge_speed(both, lambda ratio: ratio >= _TELLING_RATIO),
         ),
         Claim(
             "It takes about four times as long.",
@@ -278,7 +323,7 @@ def judge_claims(comparison: Mapping[str, Any]) -> list[Claim]:
 
 
 def _judge_speed(
-    both: Sequence[Mapping[str, Any]], holds: Callable[[float], bool], any_size: bool = False
+    both: Sequence[Mapping[str, Any]], holds: Callable[[float], bool]
 ) -> tuple[str, str]:
     resnet, unet = (run["seconds_per_step"] for run in both)
     if not resnet or not unet:
@@ -287,7 +332,7 @@ def _judge_speed(
     found = f"{resnet:.3g} s a step and {unet:.3g} s, {ratio:.2g} times as long."
     if both[0]["devices"] != both[1]["devices"]:
         return NOT_MEASURED, f"{found} They were trained on different devices."
-    return _decide(holds(ratio), found, [] if any_size else _missing_size(both, ("steps",)))
+    return _decide(holds(ratio), found, *_lacks_for_cost(both))
 
 
 def _judge_memory(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -299,14 +344,14 @@ def _judge_memory(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if both[0]["devices"] != both[1]["devices"]:
         return NOT_MEASURED, f"{found} They were trained on different devices."
     # Of a narrow network most is of the program and its compiling, which no claim is about.
-    return _decide(ratio >= _TELLING_RATIO, found, _missing_size(both, ("steps",)))
+    return _decide(ratio >= _TELLING_RATIO, found, *_lacks_for_cost(both))
 
 
 def _judge_loss(both: Sequence[Mapping[str, Any]], row: str, lower: str) -> tuple[str, str]:
     resnet, unet = (run["table2"]["train"][row] for run in both)
     less, more = (resnet, unet) if lower == "resnet" else (unet, resnet)
     found = f"{row} on training slices: {resnet:.3g} with the ResNet, {unet:.3g} with the U-Net."
-    return _decide(less * _TELLING_RATIO <= more, found, _missing_size(both))
+    return _decide(less * _TELLING_RATIO <= more, found, *_lacks_for_learning(both))
 
 
 def _judge_dice(
@@ -319,9 +364,7 @@ def _judge_dice(
     dice = run["segmentation"]["summary"]["dice"]
     found = f"Dice {show_estimate(dice)}; a tumour counts as found from {FOUND_DICE} on."
     interval = dice["interval_95"]
-    return _decide(
-        interval and holds(*interval), found, _missing_size(both) + _missing_subjects(dice)
-    )
+    return _decide(interval and holds(*interval), found, *_lacks_for_learning(both, dice))
 
 
 def _judge_difference(
@@ -342,7 +385,7 @@ def _judge_difference(
         summary["interval_95"] and min(sign * end for end in summary["interval_95"]) > 0
         for sign, summary in zip(signs.values(), chosen, strict=True)
     )
-    return _decide(holds, f"{found}.", _missing_size(both) + _missing_subjects(chosen[0]))
+    return _decide(holds, f"{found}.", *_lacks_for_learning(both, chosen[0]))
 
 
 def _judge_quality(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -353,29 +396,56 @@ def _judge_quality(both: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return NOT_MEASURED, f"{why} SSIM to the true scan: ResNet {resnet}, U-Net {unet}."
 
 
-def _decide(holds: Any, found: str, missing: Sequence[str]) -> tuple[str, str]:
-    """The verdict, and the numbers with what is missing for one."""
-    if missing:
+def _decide(
+    holds: Any, found: str, missing: Sequence[str], departures: Sequence[str]
+) -> tuple[str, str]:
+    """The verdict, and the numbers with what stands in the way of one."""
+    if missing or departures:
         side = "as the paper claims" if holds else "not as the paper claims"
-        return TOO_SMALL, f"{found} So far {side}, but {', '.join(missing)}."
+        why = f"{found} So far {side}, but {', '.join([*missing, *departures])}."
+        return (TOO_SMALL if missing else OTHER_SETTING), why
     return (CONFIRMED if holds else NOT_CONFIRMED), found
 
 
-def _missing_size(both: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:
-    """By what the runs are smaller than the paper's."""
-    nouns = {"width": "the width", "image_size": "the image's side", "steps": "the number of steps"}
-    missing = []
-    for name, wanted in PAPER_SIZE.items():
-        least = min(run[name] for run in both)
-        if name not in but and least < wanted:
-            missing.append(f"{nouns[name]} is {least:,} of {wanted:,}")
-    return missing
+def _lacks_for_learning(
+    both: Sequence[Mapping[str, Any]], over_subjects: Mapping[str, Any] | None = None
+) -> tuple[list[str], list[str]]:
+    """By what the runs are smaller than the paper's, and in what they are another experiment."""
+    missing = _missing_size(both, PAPER_SIZE)
+    if over_subjects and over_subjects["subjects"] < LEAST_SUBJECTS:
+        missing.append(
+            f"the number of held-out subjects is {over_subjects['subjects']} of {LEAST_SUBJECTS}"
+        )
+    phantom = ["the data are a phantom"] if any(run["phantom"] for run in both) else []
+    return missing, phantom + _other_recipe(both, PAPER_RECIPE)
 
 
-def _missing_subjects(summary: Mapping[str, Any]) -> list[str]:
-    if summary["subjects"] >= LEAST_SUBJECTS:
-        return []
-    return [f"the number of held-out subjects is {summary['subjects']} of {LEAST_SUBJECTS}"]
+def _lacks_for_cost(both: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """The same where the claim is about seconds or memory."""
+    device = ["they were trained without a GPU"] if "cpu" in both[0]["devices"] else []
+    return _missing_size(both, _SIZE_OF_COST), device + _other_recipe(both, _RECIPE_OF_COST)
+
+
+def _missing_size(both: Sequence[Mapping[str, Any]], sizes: Iterable[str]) -> list[str]:
+    nouns = {
+        "width": "the width",
+        "image_size": "the image's side",
+        "steps": "the number of steps",
+        "train_slices": "the number of training slices",
+    }
+    least = {name: min(run[name] for run in both) for name in sizes}
+    return [
+        f"{nouns[name]} is {value:,} of {PAPER_SIZE[name]:,}"
+        for name, value in least.items()
+        if value < PAPER_SIZE[name]
+    ]
+
+
+def _other_recipe(both: Sequence[Mapping[str, Any]], flags: Iterable[str]) -> list[str]:
+    other = [
+        name for name in flags if any(run["recipe"][name] != PAPER_RECIPE[name] for run in both)
+    ]
+    return [f"the recipe is not the paper's in {', '.join(other)}"] if other else []
 
 
 def show_estimate(summary: Mapping[str, Any], form: str = ".2f") -> str:

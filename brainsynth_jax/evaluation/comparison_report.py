@@ -11,22 +11,25 @@ from brainsynth_jax.evaluation.comparison import (
     NETWORKS,
     NOT_CONFIRMED,
     NOT_MEASURED,
+    OTHER_SETTING,
     PUBLISHED_HOURS,
     TOO_SMALL,
     show_estimate,
 )
+from brainsynth_jax.evaluation.cyclegan_report import (
+    DIRECTIONS,
+    METRIC_TITLES,
+    TRANSLATION_METRICS,
+)
 from brainsynth_jax.evaluation.report import count, short, warn_of_few, write_page
+from brainsynth_jax.evaluation.segmentation import METRICS
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
 
-_SEGMENTATION = {
-    "dice": ("Dice", 2),
-    "sensitivity": ("Sensitivity", 2),
-    "precision": ("Precision", 2),
-    "hausdorff_95_mm": ("95 % Hausdorff distance, mm", 1),
-    "centroid_error_mm": ("Distance of the centroids, mm", 1),
+_DECIMALS = {
+    **{"dice": 2, "sensitivity": 2, "precision": 2},
+    **{"hausdorff_95_mm": 1, "centroid_error_mm": 1},
+    **{"mse": 4, "mae": 3, "ssim": 3},
 }
-_IMAGES = {"mse": ("MSE", 4), "mae": ("MAE", 3), "ssim": ("SSIM", 3)}
-_DIRECTIONS = {"a_to_b": "MR to mask", "b_to_a": "Mask to MR"}
 
 
 def write_comparison_report(
@@ -41,8 +44,8 @@ def write_comparison_report(
     Args:
         path: of the page.
         comparison: what comparison.json holds: `comparison.compare_networks`, and
-            `supervised_steps`, `held_out_slices` and `held_out_subjects`. What is None in it is
-            left out.
+            `supervised_steps` (by network), `supervised_rate`, `held_out_slices` and
+            `held_out_subjects`. What is None in it is left out.
         options: of the runs.
         figures: (title, caption, file) of each.
         notes: sentences that the reader has to know.
@@ -64,9 +67,12 @@ def write_comparison_report(
         names=NETWORKS,
         published=PUBLISHED_TABLE2,
         costs=_costs(comparison),
-        segmentation=_SEGMENTATION,
-        directions=_DIRECTIONS,
-        images={metric: _IMAGES[metric] for metric in IMAGE_METRICS},
+        compared=f"{count(comparison['held_out_subjects'], 'held-out subject')}, "
+        f"{count(comparison['held_out_slices'], 'slice')}, the same for all",
+        segmentation={metric: (METRIC_TITLES[metric], _DECIMALS[metric]) for metric in METRICS},
+        directions=DIRECTIONS,
+        images={m: (TRANSLATION_METRICS[m][0], _DECIMALS[m]) for m in IMAGE_METRICS},
+        supervised_steps=_tell_steps(comparison["supervised_steps"]),
     )
 
 
@@ -77,6 +83,7 @@ def _answers(comparison: Mapping[str, Any]) -> list[str]:
         CONFIRMED: "confirmed by these runs",
         NOT_CONFIRMED: "not confirmed",
         TOO_SMALL: "not decidable at this size",
+        OTHER_SETTING: "not decidable by other data, devices or recipes than the paper's",
         NOT_MEASURED: "not decidable for want of a measurement",
     }
     found = [f"{verdicts[verdict]} {text}" for verdict, text in words.items() if verdicts[verdict]]
@@ -91,7 +98,7 @@ def _answers(comparison: Mapping[str, Any]) -> list[str]:
             f"On {count(comparison['held_out_subjects'], 'subject')} kept out of training, tumours "
             f"drawn by the ResNet agree with the true ones with a mean Dice of {_dice(resnet)}, "
             f"those by the U-Net with {_dice(unet)}. The best smoothed threshold reaches "
-            f"{show_estimate(threshold)}; the same networks, had they been shown true pairs, "
+            f"{show_estimate(threshold)}; the same networks, trained with true pairs, "
             f"{_dice(resnet, 'supervised')} and {_dice(unet, 'supervised')}."
         )
         difference = comparison["differences"]["segmentation"]["dice"]
@@ -99,7 +106,8 @@ def _answers(comparison: Mapping[str, Any]) -> list[str]:
             "Subject by subject, the ResNet's Dice minus the U-Net's is "
             f"{show_estimate(difference, '+.2f')}."
         )
-        sentences += warn_of_few(comparison["held_out_subjects"])
+        if comparison["held_out_subjects"] > 1:
+            sentences += warn_of_few(comparison["held_out_subjects"])
     else:
         sentences.append("Without true masks, Dice and errors against the truth are left out.")
     sentences.append(
@@ -111,6 +119,14 @@ def _answers(comparison: Mapping[str, Any]) -> list[str]:
 
 def _dice(network: Mapping[str, Any], scores: str = "segmentation") -> str:
     return show_estimate(network[scores]["summary"]["dice"]) if network[scores] else "-"
+
+
+def _tell_steps(steps: Mapping[str, int]) -> str:
+    """'each for 2,000 steps', 'the ResNet for 1 step and the U-Net for 2,000 steps'."""
+    told = {name: count(number, "step") for name, number in steps.items()}
+    if len(set(told.values())) == 1:
+        return f"each for {told['unet']}"
+    return f"the ResNet for {told['resnet']} and the U-Net for {told['unet']}"
 
 
 def _costs(comparison: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:

@@ -11,6 +11,7 @@ from jax import Array
 from brainsynth_jax import losses
 from brainsynth_jax.data.masks import decode_tumor, is_brain, is_tumor
 from brainsynth_jax.data.pipeline import SliceBatch
+from brainsynth_jax.evaluation.distances import count_subjects
 from brainsynth_jax.evaluation.lesions import (
     COUNTS,
     RATES,
@@ -217,13 +218,14 @@ def evaluate_split(
         empty: of the same subjects, None where there are none.
 
     Returns:
-        JSON-safe: `slices` and `subjects`, the numbers; `table2`; `paired_cycle`; `mse` and `mae`
-        over all pixels; `translation` (`score_translation` of `a_to_b` and `b_to_a`);
-        `hidden_channel` (`score_hidden_channel` of `rounded` and `noisy`, and `noise_std`);
-        `segmentation` and `threshold_baseline`, each with `subjects` and `summary`, and the same
-        two of `lesions` and of `empty_slices`, None without `empty`; `slice_scores`, a row a slice,
-        whose columns are the same in every run: tumour areas, `segmentation.score_slices`, the
-        threshold's Dice, and `translation.score_images` of both directions.
+        JSON-safe: `slices` and `subjects`, the numbers (None where subjects are unknown); `table2`;
+        `paired_cycle`; `mse` and `mae` over all pixels; `translation` (`score_translation` of
+        `a_to_b` and `b_to_a`); `hidden_channel` (`score_hidden_channel` of `rounded` and `noisy`,
+        and `noise_std`); `segmentation` and `threshold_baseline`, each with `subjects` and
+        `summary`, and the same two of `lesions` and of `empty_slices`, None without `empty`;
+        `slice_scores`, a row a slice, whose columns are the same in every run: tumour areas,
+        `segmentation.score_slices`, the threshold's Dice, and `translation.score_images` of both
+        directions.
     """
     image_a, image_b = slices_a.image, slices_b.mask
     errors = {
@@ -267,7 +269,7 @@ def evaluate_split(
         slice_scores = _list_slices(drawn, by_threshold, slices_a, of_images)
     return {
         "slices": len(image_a),
-        "subjects": len(set(slices_a.subjects)),
+        "subjects": count_subjects(slices_a.subjects),
         "table2": table2(**made.terms),
         "paired_cycle": paired,
         **errors,

@@ -14,6 +14,21 @@ from brainsynth_jax.evaluation.segmentation import METRICS, summarize_difference
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
 from brainsynth_jax.evaluation.utility_report import describe_comparison
 
+METRIC_TITLES = {
+    "dice": "Dice",
+    "sensitivity": "Sensitivity",
+    "precision": "Precision",
+    "hausdorff_95_mm": "95 % Hausdorff distance, mm",
+    "centroid_error_mm": "Distance of the centroids, mm",
+}
+TRANSLATION_METRICS = {
+    "mse": ("MSE", "%.4f"),
+    "mae": ("MAE", "%.3f"),
+    "psnr": ("PSNR, dB", "%.1f"),
+    "ssim": ("SSIM", "%.3f"),
+}
+DIRECTIONS = {"a_to_b": "MR to mask", "b_to_a": "Mask to MR"}
+
 # Below this nothing is called hidden: moved edges and noise cost a little by themselves.
 _TELLING_RATIO = 1.1
 
@@ -43,25 +58,11 @@ _TABLE2_MEANINGS = {
     "Gen_AB": "MR to mask: adversarial + cycle",
     "Gen_BA": "mask to MR: adversarial + cycle",
 }
-_METRIC_TITLES = {
-    "dice": "Dice",
-    "sensitivity": "Sensitivity",
-    "precision": "Precision",
-    "hausdorff_95_mm": "95 % Hausdorff distance, mm",
-    "centroid_error_mm": "Distance of the centroids, mm",
-}
 _LESION_TITLES = {
     "sensitivity": "Lesion-wise sensitivity",
     "precision": "Lesion-wise precision",
     "f1": "Lesion-wise F1",
 }
-_TRANSLATION_METRICS = {
-    "mse": ("MSE", "%.4f"),
-    "mae": ("MAE", "%.3f"),
-    "psnr": ("PSNR, dB", "%.1f"),
-    "ssim": ("SSIM", "%.3f"),
-}
-_DIRECTIONS = {"a_to_b": "MR to mask", "b_to_a": "Mask to MR"}
 _TRANSLATIONS = {
     "a_to_b": "MR to mask, against the true mask",
     "b_to_a": "mask to MR, against the scan that the mask belongs to",
@@ -114,7 +115,7 @@ def write_cyclegan_report(
         answers=answer_questions(evaluation),
         evaluation=evaluation,
         splits=_SPLITS,
-        metrics={metric: _METRIC_TITLES[metric] for metric in METRICS},
+        metrics={metric: METRIC_TITLES[metric] for metric in METRICS},
         drawers=_DRAWERS,
         lesion_rates=_LESION_TITLES,
         least_voxels=LEAST_VOXELS,
@@ -122,8 +123,8 @@ def write_cyclegan_report(
         published=PUBLISHED_TABLE2,
         table2_meanings=_TABLE2_MEANINGS,
         translations=_TRANSLATIONS,
-        directions=_DIRECTIONS,
-        translation_metrics=_TRANSLATION_METRICS,
+        directions=DIRECTIONS,
+        translation_metrics=TRANSLATION_METRICS,
         hidden_channel=_HIDDEN_CHANNEL,
         numbers=show_numbers(evaluation["synthetic"]),
         hidden_channel_words=_describe_hidden_channel(evaluation["test"]["hidden_channel"]),
@@ -156,11 +157,9 @@ def _judge_usefulness(utility: Mapping[str, Any] | None) -> Answer:
             "--run=FOLDER",
         )
     main, *others = utility["comparisons"]
-    return Answer(
-        question,
-        describe_comparison(main, utility["held_out"]),
-        " ".join(describe_comparison(other, utility["held_out"]) for other in others[:2]),
-    )
+    others = " ".join(describe_comparison(other, utility["held_out"]) for other in others[:2])
+    drawn = f"The pairs were drawn by the weights of step {utility['generator_step']:,}."
+    return Answer(question, describe_comparison(main, utility["held_out"]), f"{others} {drawn}")
 
 
 def _describe_placement(placement: Mapping[str, Any]) -> str:
@@ -330,7 +329,7 @@ def _describe_hidden_channel(channel: Mapping[str, Any]) -> list[str]:
         f"{_estimate(ratio)} times as much."
     )
     if interval is None:
-        sentences.append("One subject is too few to say more.")
+        sentences.append("It takes two known subjects to say more.")
     elif interval[0] < _TELLING_RATIO:
         sentences.append("That the drawn mask hides much is not shown.")
     elif disturbance == "noisy":

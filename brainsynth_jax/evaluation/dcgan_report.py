@@ -26,9 +26,8 @@ def write_dcgan_report(
         path: as the others, see `write_page`.
         title: its heading.
         options: what the run began with.
-        evaluation: what evaluation.json holds: the numbers of `evaluate_samples`, and
-            `critic_gap`, `weights`, `checkpoint`, `step`, `sampling`, `best_rule`, `collapse`. What
-            is None in it is left out, and the page says why.
+        evaluation: what evaluation.json holds. What is None in it is left out, and the page says
+            why.
         records: the objects of metrics.jsonl.
         curves_png: picture of the losses, None for none.
         sample_pngs: (title, caption, file) of each picture.
@@ -48,7 +47,7 @@ def write_dcgan_report(
         sample_pngs,
         notes,
         answers=answer_questions(evaluation),
-        numbers=show_numbers(evaluation),
+        numbers=show_numbers(evaluation["synthetic"]),
         gaps=evaluation["critic_gap"],
         film=embed(film) if film else None,
     )

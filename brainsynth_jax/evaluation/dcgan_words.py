@@ -19,9 +19,10 @@ _NO_TRAINING = Answer(
 
 def answer_questions(evaluation: Mapping[str, Any]) -> list[Answer]:
     """The answers, most important first, from what evaluation.json holds."""
-    like_real, varied, copied, grid = judge_samples(evaluation)
+    synthetic = evaluation["synthetic"]
+    like_real, varied, copied, grid = judge_samples(synthetic)
     answers = [
-        introduce_samples(evaluation, "drawn from noise, of no patient"),
+        introduce_samples(synthetic, "drawn from noise, of no patient"),
         like_real,
         varied,
         _NO_MASKS,

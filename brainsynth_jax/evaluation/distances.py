@@ -17,13 +17,16 @@ Distance = Callable[[np.ndarray, np.ndarray], float | None]
 LEAST_IMAGES = 8
 LEAST_SUBJECTS = 2
 
+# Whose images are where nothing tells. As those of one subject they get no interval and no floor.
+UNKNOWN = ""
+
 # The extrapolation looks at all to half of the images. The half needs one for each feature: below
 # that covariances are singular, and the bias no longer goes as 1 / images.
 _INVERSE_SHARES = np.linspace(1, 2, 6)
 
 
 class RealSet(NamedTuple):
-    """Features of real images, and whose they are.
+    """Features of images, and whose they are.
 
     Attributes:
         features: (N, D).
@@ -133,18 +136,20 @@ def compare_to_real(
     seed: int,
     resamples: int = 200,
     divisions: int = 20,
+    sample_subjects: Sequence[str] | None = None,
 ) -> dict:
     """A distance between samples and held-out real images, its interval and its floor.
 
     The interval says where the value, at these numbers of images, would come to lie with other
     samples and other held-out subjects: 2.5 % and 97.5 % of bootstrap draws of images on the
-    sample side and of whole subjects on the real side, moved so that their mean is the value. The
-    move is needed: a drawn set repeats images, which makes any two draws look further apart than
-    two fresh sets (the Frechet distance counts its bias twice, the kernel distance loses its
-    unbiasedness), and plain percentiles would often lie above the value altogether. The interval
-    hence holds the spread, not the bias, which the value shares with the floor. It is up to twice
-    too wide where samples are as good as real ones, since the drawn sets are then further apart
-    than the true ones, and narrower than it should be below some ten subjects.
+    sample side, or of whole subjects where samples come from some, and of whole subjects on the
+    real side, moved so that their mean is the value. The move is needed: a drawn set repeats
+    images, which makes any two draws look further apart than two fresh sets (the Frechet distance
+    counts its bias twice, the kernel distance loses its unbiasedness), and plain percentiles would
+    often lie above the value altogether. The interval hence holds the spread, not the bias, which
+    the value shares with the floor. It is up to twice too wide where samples are as good as real
+    ones, since the drawn sets are then further apart than the true ones, and narrower than it
+    should be below some ten subjects.
 
     The floor is what a perfect generator would get, seen on real images: `everyone` is divided by
     subject, as many subjects on one side as `real` has (at most half), and the distance taken
@@ -160,21 +165,25 @@ def compare_to_real(
         seed: decides the resamples and the divisions.
         resamples: of the bootstrap; 0 for no interval.
         divisions: that the floor is the mean of.
+        sample_subjects: N names, from whose masks the samples were made; None for samples that are
+            independent.
 
     Returns:
         `value` (None with fewer than 8 images on a side, or than the distance needs), `interval_95`
-        ([low, high], None without a value or with fewer than two subjects), `images` [samples,
-        real], `subjects`; `floor`, `floor_range` [low, high], and `floor_images` [N, M], the mean
-        numbers on the two sides (all None where a side has too few). JSON-safe.
+        ([low, high], None without a value or with fewer than two subjects on a side), `images`
+        [samples, real], `subjects`; `floor`, `floor_range` [low, high], and `floor_images` [N, M],
+        the mean numbers on the two sides (all None where a side has too few). JSON-safe.
     """
     division_seed, bootstrap_seed = np.random.SeedSequence(seed).spawn(2)
     numbers = [len(samples), len(real.features)]
     enough = min(numbers) >= LEAST_IMAGES
     value = distance(samples, real.features) if enough else None
+    made = RealSet(samples, range(len(samples)) if sample_subjects is None else sample_subjects)
     interval = None
-    if value is not None and resamples and len(set(real.subjects)) >= LEAST_SUBJECTS:
+    fewest = min(len(set(side.subjects)) for side in (made, real))
+    if value is not None and resamples and fewest >= LEAST_SUBJECTS:
         rng = np.random.default_rng(bootstrap_seed)
-        interval = _interval(distance, samples, real, value, rng, resamples)
+        interval = _interval(distance, made, real, value, rng, resamples)
     return {
         "value": value,
         "interval_95": interval,
@@ -184,6 +193,12 @@ def compare_to_real(
             distance, numbers, real, everyone, np.random.default_rng(division_seed), divisions
         ),
     }
+
+
+def count_subjects(subjects: Sequence[str]) -> int | None:
+    """How many there are; None where it is not known."""
+    names = set(subjects)
+    return None if UNKNOWN in names else len(names)
 
 
 def check_features(
@@ -241,19 +256,20 @@ def divide_by_subject(
 
 def _interval(
     distance: Distance,
-    samples: np.ndarray,
+    samples: RealSet,
     real: RealSet,
     value: float,
     rng: np.random.Generator,
     resamples: int,
 ) -> list[float]:
-    rows = _rows_by_subject(real.subjects)
+    sides = [(side.features, _rows_by_subject(side.subjects)) for side in (samples, real)]
     draws = []
     for _ in range(resamples):
-        drawn = samples[rng.integers(len(samples), size=len(samples))]
-        subjects = rng.integers(len(rows), size=len(rows))
-        drawn_real = real.features[np.concatenate([rows[subject] for subject in subjects])]
-        draws.append(distance(drawn, drawn_real))
+        drawn = []
+        for features, rows in sides:
+            subjects = rng.integers(len(rows), size=len(rows))
+            drawn.append(features[np.concatenate([rows[subject] for subject in subjects])])
+        draws.append(distance(*drawn))
     return (value + np.quantile(draws, [0.025, 0.975]) - np.mean(draws)).tolist()
 
 

@@ -14,7 +14,7 @@ _ROUNDING_POWER = (2 / 255) ** 2 / 12
 _IMAGES_A_CALL = 64
 
 
-def grid_energy(images: np.ndarray) -> float:
+def grid_energy(images: np.ndarray) -> float | None:
     """How far the images' spectrum departs from its surroundings at the up-sampling grid.
 
     Transposed convolutions of stride 2 draw patterns that repeat every 2, 4 or 8 pixels (Odena et
@@ -36,20 +36,20 @@ def grid_energy(images: np.ndarray) -> float:
     power of rounding to 8 bits is added everywhere: a pattern no picture can show is no grid.
 
     Args:
-        images: (N, S, S, 1) in [-1, 1]; S a multiple of 8, at least 32.
+        images: (N, S, S, 1) in [-1, 1].
 
     Returns:
-        A ratio of powers, 1 or more.
+        A ratio of powers, 1 or more; None where S is no multiple of 8, or below 32: the grid's
+        frequencies then lie between those of the spectrum, or too close to each other.
 
     Raises:
-        ValueError: no image, or another size.
+        ValueError: no image.
     """
     count, side = images.shape[:2]
-    if count == 0 or side % LONGEST_PERIOD or side < SMALLEST_SIDE:
-        raise ValueError(
-            f"Images are needed whose side is a multiple of {LONGEST_PERIOD} and at least "
-            f"{SMALLEST_SIDE}, got {images.shape}."
-        )
+    if count == 0:
+        raise ValueError(f"At least one image is needed, got {images.shape}.")
+    if side % LONGEST_PERIOD or side < SMALLEST_SIDE:
+        return None
     cells = _cells(np.log(mean_spectrum(images) + _ROUNDING_POWER))
     centre = cells.shape[-1] // 2
     central = np.zeros(cells.shape[1:], bool)

@@ -52,7 +52,7 @@ def write_model_card(
     options: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     answers: Sequence[Answer],
-    notes: Sequence[str],
+    went_bad: bool,
 ) -> None:
     """Writes the card.
 
@@ -61,24 +61,23 @@ def write_model_card(
         options: what options.json holds.
         evaluation: what evaluation.json holds.
         answers: those of the report.
-        notes: further sentences on the data or the run that the reader has to know.
+        went_bad: whether these are the last weights of a run whose earlier ones were better.
 
     Raises:
         UserError: the file can't be written.
     """
     script, flags, data = options["script"], options["flags"], options["data"]
     title, about = _ABOUT[script]
-    tested = len(data["test_subjects"])
-    limits = [*_LIMITS, *notes, *(warn_of_few(tested) if tested > 1 else ())]
-    if tested < 2:
-        limits.append(f"It was tested on {count(tested, 'subject')}, which shows next to nothing.")
+    limits = [*_LIMITS, *_warn_of_evidence(evaluation["synthetic"]["test"])]
+    if went_bad:
+        limits.append("The run went bad: earlier weights found far more of the tumours than these.")
     text = render(
         "model_card.md",
         title=title,
         about=about,
         step=evaluation["step"],
         uses=_USES[script],
-        data=_describe_data(flags, data),
+        data=_describe_data(flags, data, evaluation["synthetic"]),
         answers=answers,
         limits=limits,
         making=[(name.replace("_", " "), flags[name]) for name in _MAKING if name in flags]
@@ -87,15 +86,33 @@ def write_model_card(
     write_atomically(path, text.encode())
 
 
-def _describe_data(flags: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    source = Path(flags["data_dir"]).name if flags["data_dir"] else "a phantom made by this program"
+def _warn_of_evidence(test: Mapping[str, int | None] | None) -> list[str]:
+    """`test`: numbers of held-out slices and, where they are known, subjects."""
+    if test is None:
+        return ["It was tested on nobody whom it was not trained on."]
+    if test["subjects"] is None:
+        return ["Whose the pictures are that it was tested on is unknown; perhaps one patient's."]
+    if test["subjects"] == 1:
+        return ["It was tested on 1 subject, which shows next to nothing."]
+    return warn_of_few(test["subjects"])
+
+
+def _describe_data(
+    flags: Mapping[str, Any], data: Mapping[str, Any], synthetic: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    known = synthetic["train"]["subjects"] is not None
+    noun = "subject" if known else "picture"
+    source = "a phantom made by this program"
+    if flags["data_dir"]:
+        source = Path(flags["data_dir"]).resolve().name
     licence = flags.get("data_licence")
     return [
         ("Source", source),
         ("Sequence", flags["modality"].upper()),
         ("Licence", licence or "not stated; `--data_licence` of the training script states it"),
-        ("Trained on", count(len(data["train_subjects"]), "subject")),
-        ("Held out for these numbers", count(len(data["test_subjects"]), "subject")),
+        ("Patients", "known" if known else "unknown: a picture may be of any"),
+        ("Trained on", count(len(data["train_subjects"]), noun)),
+        ("Held out for these numbers", count(len(data["test_subjects"]), noun)),
         ("Left out as unusable", count(len(data["left_out"]), "subject")),
         ("Fingerprint of the prepared slices", f"`{data['fingerprint']}`"),
     ]

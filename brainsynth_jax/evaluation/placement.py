@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainsynth_jax.data.masks import is_brain, is_tumor
+from brainsynth_jax.data.masks import is_tumor
 from brainsynth_jax.evaluation.bootstrap import summarize
 from brainsynth_jax.evaluation.segmentation import dice
 from brainsynth_jax.evaluation.threshold import apply_threshold, tune_threshold
 
+# What is brighter is brain: this is 3.6 standard deviations below its median. The mask's own brain
+# can't be taken, for where masks show the bare tumour, a generator never sees it.
+_LEAST_BRAIN = -0.9
 _LEAST_SPREAD = 1e-3
 
 
@@ -51,19 +54,19 @@ def score_placement(
         `bootstrap.summarize`; `threshold` (standard deviations above the median of the slice's
         brain) and `sigma_pixels`.
     """
-    brain = is_brain(training.tissue)
     baseline = tune_threshold(
-        standardise_slices(training.images[..., 0], brain),
-        brain,
+        standardise_slices(training.images[..., 0]),
+        _find_brain(training.images[..., 0]),
         is_tumor(training.tissue),
         training.subjects,
     )
 
     def score(slices: LabelledSlices) -> dict:
-        brain, tumor = is_brain(slices.tissue), is_tumor(slices.tissue)
-        drawn = apply_threshold(baseline, standardise_slices(slices.images[..., 0], brain), brain)
+        images = slices.images[..., 0]
+        drawn = apply_threshold(baseline, standardise_slices(images), _find_brain(images))
         by_subject: dict[str, list[float]] = {}
-        for ours, true, subject in zip(drawn, tumor, slices.subjects, strict=True):
+        truths = is_tumor(slices.tissue)
+        for ours, true, subject in zip(drawn, truths, slices.subjects, strict=True):
             if true.any():
                 by_subject.setdefault(subject, []).append(dice(ours, true))
         return summarize([float(np.mean(values)) for values in by_subject.values()], seed)
@@ -76,19 +79,22 @@ def score_placement(
     }
 
 
-def standardise_slices(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
+def standardise_slices(images: np.ndarray) -> np.ndarray:
     """(image - median of its brain) / standard deviation of its brain, slice by slice.
 
     Args:
-        images: (N, H, W).
-        brain: (N, H, W) bool. A slice without brain becomes 0.
+        images: (N, H, W) in [-1, 1]. A slice without brain becomes 0.
 
     Returns:
         (N, H, W) float32.
     """
     standardised = np.zeros(images.shape, np.float32)
-    for out, image, inside in zip(standardised, images, brain, strict=True):
+    for out, image, inside in zip(standardised, images, _find_brain(images), strict=True):
         if inside.any():
             values = image[inside]
             out[...] = (image - np.median(values)) / max(values.std(), _LEAST_SPREAD)
     return standardised
+
+
+def _find_brain(images: np.ndarray) -> np.ndarray:
+    return images > _LEAST_BRAIN

@@ -105,7 +105,7 @@ def _rows(evaluation: Mapping[str, Any]) -> list[Row]:
         *_similarity_rows(evaluation["ms_ssim"]),
         *_diversity_rows(evaluation["diversity"]),
         *_spread_rows(evaluation["subject_spread"]),
-        _grid_row(evaluation["grid_energy"]),
+        *_grid_rows(evaluation["grid_energy"]),
         *_copies_rows(evaluation["copies"]),
     ]
 
@@ -216,15 +216,19 @@ def _spread_rows(spread: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _grid_row(grid: Mapping[str, Any]) -> Row:
-    return Row(
-        "Grid energy",
-        "power at the frequencies of the up-sampling by that around them",
-        Cell(short(grid["samples"])),
-        Cell(short(grid["real"])),
-        short(grid["ratio"]),
-        "1 times the real",
-    )
+def _grid_rows(grid: Mapping[str, Any] | None) -> list[Row]:
+    if grid is None:
+        return []
+    return [
+        Row(
+            "Grid energy",
+            "power at the frequencies of the up-sampling by that around them",
+            Cell(short(grid["samples"])),
+            Cell(short(grid["real"])),
+            short(grid["ratio"]),
+            "1 times the real",
+        )
+    ]
 
 
 def _copies_rows(summary: Mapping[str, Any] | None) -> list[Row]:
@@ -284,7 +288,7 @@ def _nearness_rows(
 
 
 def _list_left_out(evaluation: Mapping[str, Any]) -> list[str]:
-    """What is None in evaluation.json, but for copies, of which the answers tell."""
+    """What is None in evaluation.json, but for copies and the grid, of which the answers tell."""
     made = evaluation["samples"]
     theirs = evaluation[evaluation["compared_with"]]["slices"]
     here = f"and here are {made:,} and {theirs:,}"
@@ -321,10 +325,11 @@ def _list_left_out(evaluation: Mapping[str, Any]) -> list[str]:
             f"that differ, and here are {made:,} and {evaluation['train']['slices']:,}."
         )
     if spread["effective_subjects"] is None:
+        unknown = evaluation["train"]["subjects"] is None
         sentences.append(
             f"Training subjects drawn on: it needs {diversity.LEAST_IMAGES} samples and "
             f"{diversity.LEAST_SUBJECTS} training subjects, and here are {made:,} and "
-            f"{spread['subjects']:,}."
+            f"{'unknown ones' if unknown else spread['subjects']}."
         )
     elif spread["heldout"] is None:
         sentences.append(

@@ -7,7 +7,7 @@ one line of evidence; the table has the rest.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from brainsynth_jax.evaluation import copies, distances
+from brainsynth_jax.evaluation import copies, distances, grid
 from brainsynth_jax.evaluation.report import count, short, show_percent, show_range, warn_of_few
 
 DISTANCES = {"kid": "kernel distance (KID)", "frechet": "Fréchet distance"}
@@ -44,7 +44,9 @@ class Answer(NamedTuple):
 def introduce_samples(evaluation: Mapping[str, Any], made: str) -> Answer:
     """What is compared with what; `made` says how, as in "drawn from noise, of no patient"."""
     split = evaluation[evaluation["compared_with"]]
-    compared = f"{count(split['slices'], 'real slice')} of {count(split['subjects'], 'subject')}"
+    subjects = split["subjects"]
+    whose = "unknown subjects" if subjects is None else count(subjects, "subject")
+    compared = f"{count(split['slices'], 'real slice')} of {whose}"
     samples = f"{count(evaluation['samples'], 'slice')} {made}, beside"
     if not evaluation["test"]:
         return Answer(
@@ -52,7 +54,14 @@ def introduce_samples(evaluation: Mapping[str, Any], made: str) -> Answer:
             f"{samples} {compared} that the generator was trained on. No subject was held out, so "
             "the numbers flatter a generator that copies.",
         )
-    caution = warn_of_few(split["subjects"]) if split["subjects"] > 1 else []
+    caution = []
+    if subjects is None:
+        caution = [
+            "Nothing tells which slices are of one subject, so nothing is compared between "
+            "subjects: there are no intervals, and no verdict on copies."
+        ]
+    elif subjects > 1:
+        caution = warn_of_few(subjects)
     return Answer("What is this?", f"{samples} {compared} kept out of training.", " ".join(caution))
 
 
@@ -61,7 +70,7 @@ def judge_samples(evaluation: Mapping[str, Any]) -> list[Answer]:
     return [
         _judge_likeness(evaluation),
         _judge_variety(evaluation),
-        _judge_copies(evaluation["copies"]),
+        _judge_copies(evaluation),
         _judge_grid(evaluation["grid_energy"]),
     ]
 
@@ -121,7 +130,10 @@ def _tell_distance(name: str, distance: Mapping[str, Any]) -> str:
         )
     ours = f"{label}: {_estimate(distance['value'], distance['interval_95'])}"
     if distance["floor"] is None:
-        return f"{ours}; the real slices are too few to measure it between them."
+        return (
+            f"{ours}; too few real slices are known to be of different subjects to measure it "
+            "between these."
+        )
     ratio = distance_ratio(distance)
     times = f"{ratio} times the" if ratio else "beside"
     fewer = _has_raised_floor(name, distance)
@@ -209,7 +221,7 @@ def _tell_share(measure: Mapping[str, Any], what: str, beside: str) -> str:
 def _list_shortfalls(evaluation: Mapping[str, Any], *names: str) -> list[str]:
     """The measures by which no cut of samples reaches any division of real slices."""
     splits = [evaluation[name] for name in ("train", "test") if evaluation[name]]
-    if sum(split["subjects"] for split in splits) < _LEAST_TO_DIVIDE:
+    if sum(split["subjects"] or 1 for split in splits) < _LEAST_TO_DIVIDE:
         return []
     return [name for name in names if _falls_short(evaluation["overlap"][name])]
 
@@ -249,21 +261,19 @@ def _say_together(
     return said
 
 
-def _judge_copies(summary: Mapping[str, Any] | None) -> Answer:
-    question = "Copies of training slices?"
+def _judge_copies(evaluation: Mapping[str, Any]) -> Answer:
+    question, summary = "Copies of training slices?", evaluation["copies"]
     if summary is None:
         return Answer(
             question, "Left out: without held-out subjects nothing says how near is too near."
         )
     if summary["copied"] is None:
-        return Answer(question, f"Left out: {_tell_no_yardstick(summary)}.")
+        return Answer(question, f"Left out: {_tell_no_yardstick(evaluation)}.")
     side = copies.COMPARED_SIZE
     shares = {name: found / summary["samples"] for name, found in summary["verdicts"].items()}
     return Answer(
         question,
-        "Yes: some samples are nearer to a training slice than fresh patients' slices come."
-        if summary["copied"]
-        else "Not by this measure.",
+        _tell_copies(summary),
         f"{show_percent(shares['suspicious'])} of samples are suspicious: so near to a training "
         "slice, by pixels or by features, as fresh patients' slices hardly come. Another "
         f"{show_percent(shares['near'])} are near: nearer than 99 % of the slices of every "
@@ -272,7 +282,26 @@ def _judge_copies(summary: Mapping[str, Any] | None) -> Answer:
     )
 
 
-def _tell_no_yardstick(summary: Mapping[str, Any]) -> str:
+def _tell_copies(summary: Mapping[str, Any]) -> str:
+    found = summary["verdicts"]["suspicious"]
+    if not found:
+        return "None was found by this measure."
+    some = f"{found:,} of {summary['samples']:,} samples {'is' if found == 1 else 'are'}"
+    if summary["copied"]:
+        return (
+            f"Yes: {some} nearer to a training slice than fresh patients' slices come; copies.csv "
+            "names them."
+        )
+    return (
+        f"Most likely: {some} nearer to a training slice than fresh patients' slices "
+        "come. Look at the closest pairs; copies.csv names them."
+    )
+
+
+def _tell_no_yardstick(evaluation: Mapping[str, Any]) -> str:
+    if evaluation["test"]["subjects"] is None:
+        return "held-out subjects tell how near is too near, and whose slices these are is unknown"
+    summary = evaluation["copies"]
     slices, subjects = copies.LEAST_IMAGES, copies.LEAST_SUBJECTS
     enough = min(summary["samples"], summary["heldout"]) >= slices
     if enough and summary["heldout_subjects"] >= subjects:
@@ -283,10 +312,17 @@ def _tell_no_yardstick(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _judge_grid(grid: Mapping[str, Any]) -> Answer:
+def _judge_grid(energy: Mapping[str, Any] | None) -> Answer:
+    question = "A grid in the pictures?"
+    if energy is None:
+        return Answer(
+            question,
+            f"Left out: it needs pictures whose side is a multiple of {grid.LONGEST_PERIOD} pixels "
+            f"and at least {grid.SMALLEST_SIDE}.",
+        )
     return Answer(
-        "A grid in the pictures?",
-        f"{short(grid['ratio'])} times that of real slices; 1 is none.",
+        question,
+        f"{short(energy['ratio'])} times that of real slices; 1 is none.",
         "How far the spectrum stands out at the frequencies of the network's up-sampling. There is "
         "no interval, so a little more or less than 1 means nothing.",
     )

@@ -110,11 +110,28 @@ def summarize_translation(
 ) -> dict[str, dict]:
     """What `score_translation` returns, from what `score_images` returns."""
     summaries = {
-        name: summarize(_average_by_subject(values, subjects), seed)
+        name: summarize(list(average_by_subject(values, subjects).values()), seed)
         for name, values in scores.items()
     }
     summaries["psnr"]["identical"] = int(np.isinf(scores["psnr"]).sum())
     return summaries
+
+
+def average_by_subject(values: np.ndarray, subjects: Sequence[str]) -> dict[str, float | None]:
+    """The mean of each subject's finite values, None without one; subjects in name order.
+
+    Raises:
+        ValueError: another number of subjects than of values.
+    """
+    if len(values) != len(subjects):
+        raise ValueError(
+            f"A subject for each image is needed, got {len(subjects)} for {len(values)}."
+        )
+    names, means = np.asarray(subjects), {}
+    for name in sorted(set(subjects)):
+        finite = values[(names == name) & np.isfinite(values)]
+        means[name] = float(finite.mean()) if len(finite) else None
+    return means
 
 
 def score_hidden_channel(
@@ -151,7 +168,7 @@ def score_hidden_channel(
 
     def errors(made: np.ndarray) -> list[float | None]:
         _check_pairs(made, images, subjects)
-        return _average_by_subject(_errors(np.abs, made, images), subjects)
+        return list(average_by_subject(_errors(np.abs, made, images), subjects).values())
 
     plain = errors(cycled)
     errors_of, ratio = {"plain": summarize(plain, seed)}, {}
@@ -230,16 +247,6 @@ def _errors(
             for image, target in zip(images, targets, strict=True)
         ]
     )
-
-
-def _average_by_subject(values: np.ndarray, subjects: Sequence[str]) -> list[float | None]:
-    """The mean of each subject's finite values, None without one; subjects in name order."""
-    names = np.asarray(subjects)
-    means = []
-    for name in np.unique(names):
-        finite = values[(names == name) & np.isfinite(values)]
-        means.append(float(finite.mean()) if len(finite) else None)
-    return means
 
 
 def _check_pairs(images: np.ndarray, targets: np.ndarray, subjects: Sequence[str]) -> None:

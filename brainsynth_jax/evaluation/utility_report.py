@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brainsynth_jax.evaluation.report import warn_of_few, write_page
+from brainsynth_jax.evaluation.report import count, write_page
 from brainsynth_jax.evaluation.utility import MARGIN
 
 _VERDICTS = {
@@ -22,7 +22,8 @@ def describe_comparison(comparison: Mapping[str, Any], held_out: int) -> str:
     start = _VERDICTS[comparison["verdict"]].format(
         subject=subject, Subject=subject[0].upper() + subject[1:]
     )
-    counts = _enumerate(comparison["subjects"])
+    *_, most = comparison["subjects"]
+    counts = f"{_enumerate(comparison['subjects'])} annotated subject{'' if most == 1 else 's'}"
     averaged = ", on average over these numbers," if len(comparison["subjects"]) > 1 else ""
     difference = comparison["difference"]
     interval = difference["interval_95"]
@@ -32,9 +33,9 @@ def describe_comparison(comparison: Mapping[str, Any], held_out: int) -> str:
         else "no interval: one held-out subject is too few"
     )
     return (
-        f"{start}: with {counts} annotated subjects, Dice on {held_out} held-out "
-        f"subject{'' if held_out == 1 else 's'}{averaged} goes from {comparison['from']:.3f} to "
-        f"{comparison['to']:.3f}, by {_signed(difference['mean'])} ({trust})."
+        f"{start}: with {counts}, Dice on {count(held_out, 'held-out subject')}{averaged} goes "
+        f"from {comparison['from']:.3f} to {comparison['to']:.3f}, by "
+        f"{_signed(difference['mean'])} ({trust})."
     )
 
 
@@ -78,7 +79,7 @@ def write_utility_report(
             ),
             *sample_pngs,
         ],
-        notes=[*notes, *warn_of_few(results["held_out"])],
+        notes=notes,
         answers=[
             describe_comparison(comparison, results["held_out"])
             for comparison in results["comparisons"]

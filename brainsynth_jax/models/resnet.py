@@ -13,10 +13,10 @@ from brainsynth_jax.models.blocks import Conv, Upsample, instance_norm
 
 def check_image_size(image_size: int) -> None:
     """Raises UserError unless the ResNet and the patch discriminator can take such images."""
-    if image_size < 24 or image_size % 4:
+    if image_size < 24 or image_size % 8:
         raise UserError(
-            f"--image_size={image_size}: the ResNet halves an image twice and the discriminator "
-            "needs 24 pixels, so the size must be a multiple of 4, at least 24. Choose such a size."
+            f"--image_size={image_size}: the discriminator beside the ResNet halves an image three "
+            "times, so the size must be a multiple of 8, at least 24. Choose such a size."
         )
 
 

@@ -20,7 +20,7 @@ def check_image_size(image_size: int) -> None:
         raise UserError(
             f"--image_size={image_size}: the U-Net halves an image {HALVINGS} times, so its size "
             f"must be a multiple of {multiple} ({multiple}, {2 * multiple}, ...). Choose one of "
-            "these, or --generator=resnet, which takes any multiple of 4."
+            "these, or --generator=resnet, which takes multiples of 8."
         )
 
 

@@ -1,7 +1,7 @@
 """Labelled slices that no patient has: real tumours changed, and slices drawn from the masks."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax import Array
 from brainsynth_jax.data.mask_warps import warp_tumors
 from brainsynth_jax.data.masks import render_mask
 from brainsynth_jax.models.resize import area_average
+
+Params = Any
 
 _IMAGES_A_CALL = 8
 
@@ -42,7 +44,8 @@ class Pairs(NamedTuple):
 
 
 def draw_from_masks(
-    generator_ba: Callable[[Array], Array],
+    generator_ba: Callable[[Params, Array], Array],
+    params: Params,
     tissue: np.ndarray,
     mask_style: str,
     mask_classes: str,
@@ -53,7 +56,9 @@ def draw_from_masks(
     """Changes real masks by `warp_tumors` and draws a slice for each.
 
     Args:
-        generator_ba: mask pictures (N, S, S, 1) -> MR slices, each without regard to the others.
+        generator_ba: parameters and mask pictures (N, S, S, 1) -> MR slices, each without regard to
+            the others.
+        params: its parameters.
         tissue: (M, S, S), codes of `masks`, of training subjects. Each serves as often as others.
         mask_style: one of `masks.MASK_STYLES`, that of the generator's training.
         mask_classes: one of `masks.MASK_CLASSES`, likewise.
@@ -74,7 +79,7 @@ def draw_from_masks(
         # One shape, compiled once: the last call is filled up.
         full = np.concatenate([part, np.repeat(part[-1:], _IMAGES_A_CALL - len(part), axis=0)])
         pictures = render_mask(full, mask_style, mask_classes)[..., None]
-        images[start : start + len(part)] = np.asarray(draw(pictures))[: len(part)]
+        images[start : start + len(part)] = np.asarray(draw(params, pictures))[: len(part)]
         advance(len(part))
     return DrawnSlices(images, changed, sources)
 

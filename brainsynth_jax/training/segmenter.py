@@ -10,6 +10,7 @@ import optax
 from jax import Array
 
 from brainsynth_jax import losses
+from brainsynth_jax.errors import UserError
 from brainsynth_jax.models.segmenter import Segmenter
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.augmentation import augment
@@ -20,6 +21,9 @@ Params = Any
 STEPS = 600
 BATCH_SIZE = 8
 LEARNING_RATE = 2e-3
+
+# Images that are on the device at once, to be predicted.
+_IMAGES_A_CALL = 64
 
 # Steps that are queued before they are waited for.
 _STEPS_A_LOOK = 10
@@ -36,6 +40,7 @@ def train_segmenter(
     network: Segmenter = Segmenter(),  # noqa: B008 (it holds numbers and is never changed)
     show_progress: bool = True,
     chances: np.ndarray | None = None,
+    rate: float = LEARNING_RATE,
 ) -> Params:
     """Trains a `Segmenter` on pairs by soft Dice and cross-entropy, with Adam and a cosine.
 
@@ -52,18 +57,20 @@ def train_segmenter(
         network: what is trained.
         show_progress: whether a person is told how far it is.
         chances: (N,), sum 1, with which each pair is drawn; None for equal ones.
+        rate: of the first step. The default is the small `Segmenter`'s.
 
     Returns:
         The network's parameters.
 
     Raises:
         ValueError: the images and masks are no pairs, or out of range.
+        UserError: the training diverged.
     """
     _check_pairs(images, masks)
     start_key, steps_key = jax.random.split(jax.random.key(seed))
     params = initialise(network, start_key, images[:1])["params"]
     moments = _ADAM.init(params)
-    schedule = optax.cosine_decay_schedule(LEARNING_RATE, max(steps, 1))
+    schedule = optax.cosine_decay_schedule(rate, max(steps, 1))
     with Progress("Training the segmenter", steps, "step", shown=show_progress) as progress:
         for step in range(steps):
             rng = np.random.default_rng([seed, step])
@@ -76,6 +83,12 @@ def train_segmenter(
             if (step + 1) % _STEPS_A_LOOK == 0:
                 jax.block_until_ready(params)
             progress.advance()
+    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise UserError(
+            f"The segmentation network diverged within {steps} steps of seed {seed}: its weights "
+            "are no numbers any more. Look for odd intensities with experiments/check_data.py, or "
+            "take another --seed."
+        )
     return params
 
 
@@ -88,13 +101,17 @@ def predict(
 
     Args:
         params: from `train_segmenter`.
-        images: (N, S, S, 1) in [-1, 1].
+        images: (N, S, S, 1) in [-1, 1], N at least 1.
         network: the one that was trained.
 
     Returns:
         (N, S, S) bool.
     """
-    return np.asarray(_predict(network, params, images))
+    parts = [
+        np.asarray(_predict(network, params, images[start : start + _IMAGES_A_CALL]))
+        for start in range(0, len(images), _IMAGES_A_CALL)
+    ]
+    return np.concatenate(parts)
 
 
 def _check_pairs(images: np.ndarray, masks: np.ndarray) -> None:

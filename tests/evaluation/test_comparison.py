@@ -12,11 +12,14 @@ from brainsynth_jax.evaluation.comparison import (
     LEAST_SUBJECTS,
     NOT_CONFIRMED,
     NOT_MEASURED,
+    OTHER_SETTING,
+    PAPER_RECIPE,
     PAPER_SIZE,
     TOO_SMALL,
     NetworkNumbers,
     compare_networks,
-    score_images,
+    score_translations,
+    tabulate,
 )
 from brainsynth_jax.evaluation.segmentation import METRICS
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
@@ -61,6 +64,8 @@ def paper_like(network, **changed):
     seconds, memory, segmentation, translation = values
     return NetworkNumbers(
         **PAPER_SIZE,
+        recipe=PAPER_RECIPE,
+        phantom=False,
         parameters=1000,
         devices=["gpu"],
         seconds_per_step=seconds,
@@ -126,14 +131,52 @@ def test_numbers_that_speak_against_a_claim_do_not_confirm_it(claim, changed):
     assert verdicts(**changed)[claim] == NOT_CONFIRMED
 
 
-@pytest.mark.parametrize("smaller", [{"steps": 500}, {"width": 16}, {"image_size": 128}])
+@pytest.mark.parametrize(
+    "smaller", [{"steps": 500}, {"train_slices": 40}, {"width": 16}, {"image_size": 128}]
+)
 def test_below_the_papers_size_no_claim_about_what_is_learnt_is_decided(smaller):
     for part in (both(**smaller), {"unet": smaller}):
         found = verdicts(**part)
         for claim in (*range(GENERATOR_LOSS, GOOD_PICTURES), RESNET_BETTER_PICTURES):
             assert found[claim] == TOO_SMALL
-        assert found[LONGER] == CONFIRMED
-        assert found[FOUR_TIMES] == (CONFIRMED if "steps" in smaller else TOO_SMALL)
+        of_cost = CONFIRMED if smaller.keys() & {"steps", "train_slices"} else TOO_SMALL
+        assert found[LONGER] == found[FOUR_TIMES] == found[MEMORY] == of_cost
+
+
+LEARNT = {*range(GENERATOR_LOSS, GOOD_PICTURES), RESNET_BETTER_PICTURES}
+COSTS = {LONGER, FOUR_TIMES, MEMORY}
+
+
+@pytest.mark.parametrize(
+    ("changed", "claims", "words"),
+    [
+        ({"phantom": True}, LEARNT, "the data are a phantom"),
+        ({"recipe": PAPER_RECIPE | {"mask_style": "tumor_in_brain"}}, LEARNT, "in mask_style."),
+        (
+            {"recipe": PAPER_RECIPE | {"decay_epochs": 5, "discriminator_noise": 0.1}},
+            LEARNT,
+            "in decay_epochs, discriminator_noise.",
+        ),
+        ({"recipe": PAPER_RECIPE | {"identity_weight": 5.0}}, LEARNT | COSTS, "in identity_weight"),
+        ({"recipe": PAPER_RECIPE | {"average_decay": 0.99}}, LEARNT | COSTS, "in average_decay"),
+        ({"devices": ["cpu"]}, COSTS, "trained without a GPU"),
+    ],
+)
+def test_other_data_recipes_and_devices_decide_nothing_that_they_bear_on(changed, claims, words):
+    found = compare(**both(**changed))["claims"]
+    undecided = {k for k, claim in enumerate(found) if claim["verdict"] == OTHER_SETTING}
+    assert undecided == claims
+    assert all(words in found[k]["why"] for k in claims)
+    assert {found[k]["verdict"] for k in (LEARNT | COSTS) - claims} <= {CONFIRMED}
+    if "devices" not in changed:
+        of_one = verdicts(unet=changed)
+        assert {k for k, verdict in enumerate(of_one) if verdict == OTHER_SETTING} == claims
+
+
+def test_what_is_too_small_is_called_so_first():
+    changed = both(phantom=True, width=16)
+    assert verdicts(**changed)[UNET_FINDS] == TOO_SMALL
+    assert "the width is 16 of 64, the data are a phantom." in why(UNET_FINDS, **changed)
 
 
 def test_what_is_missing_is_told_beside_the_number():
@@ -206,7 +249,7 @@ def test_images_are_scored_like_scikit_image_and_averaged_by_subject():
     rng = np.random.default_rng(1)
     truth = rng.uniform(-1, 1, (5, 24, 24, 1)).astype(np.float32)
     images = np.clip(truth + rng.normal(0, 0.2, truth.shape), -1, 1).astype(np.float32)
-    scores = score_images(images, truth, ["B", "A", "B", "B", "A"])
+    scores = score_translations(images, truth, ["B", "A", "B", "B", "A"])
     assert list(scores) == ["A", "B"]
     for name, rows in (("A", [1, 4]), ("B", [0, 2, 3])):
         likeness = [
@@ -227,5 +270,33 @@ def test_images_are_scored_like_scikit_image_and_averaged_by_subject():
 
 def test_images_without_a_subject_each_are_refused():
     images = np.zeros((2, 24, 24, 1), np.float32)
-    with pytest.raises(ValueError, match="a subject for each"):
-        score_images(images, images, ["A"])
+    with pytest.raises(ValueError, match="got 1 for 2"):
+        score_translations(images, images, ["A"])
+
+
+def test_the_table_holds_each_number_once_with_its_interval():
+    comparison = compare(unet={"peak_memory_mib": None})
+    rows = {(row["measure"], row["of"]): row for row in tabulate(comparison)}
+    assert len(rows) == len(tabulate(comparison))
+    dice = comparison["networks"]["unet"]["supervised"]["summary"]["dice"]
+    assert rows["dice", "unet, true pairs"] == {
+        **{"measure": "dice", "of": "unet, true pairs", "mean": dice["mean"], "subjects": 12},
+        **dict(zip(("low", "high"), dice["interval_95"], strict=True)),
+    }
+    assert rows["dice", "threshold"]["mean"] == pytest.approx(0.6)
+    assert rows["dice", "resnet minus unet"]["mean"] == pytest.approx(-0.45)
+    assert rows["ssim, b_to_a", "resnet minus unet"]["mean"] == pytest.approx(0.2)
+    assert rows["mae, a_to_b", "unet"]["mean"] == pytest.approx(0.1)
+    assert rows["Gen, train", "resnet"]["mean"] == PUBLISHED_TABLE2["resnet"]["Gen"]
+    assert rows["seconds_per_step", "unet"]["mean"] == 2
+    memory = rows["peak_memory_mib", "unet"]
+    assert [memory[name] for name in ("mean", "low", "high", "subjects")] == [None] * 4
+    for row in rows.values():
+        assert row.keys() == memory.keys(), "one table has the same columns throughout"
+
+
+def test_without_true_masks_the_table_holds_losses_and_costs():
+    unpaired = both(segmentation=None, supervised=None, translation=None)
+    numbers = {name: paper_like(name, **unpaired[name]) for name in unpaired}
+    rows = tabulate(compare_networks(numbers, None, seed=0))
+    assert len(rows) == 2 * (2 * len(PUBLISHED_TABLE2["unet"]) + 3)

@@ -13,13 +13,14 @@ from brainsynth_jax.plots import save_sample_grid
 def write(tmp_path):
     """write(comparison, notes): the page."""
 
-    def write(comparison, notes=()):
+    def write(comparison, notes=(), **steps):
         picture = tmp_path / "figure.png"
         save_sample_grid(picture, [[np.zeros((8, 8))]], [""])
         path = tmp_path / "comparison.html"
         subjects = comparison["networks"]["unet"]["segmentation"] or {"subjects": {}}
         comparison |= {
-            "supervised_steps": 2000,
+            "supervised_steps": {"resnet": 2000, "unet": 2000} | steps,
+            "supervised_rate": 2e-4,
             "held_out_slices": 240,
             "held_out_subjects": len(subjects["subjects"]),
         }
@@ -42,7 +43,9 @@ def test_the_page_answers_first_and_shows_published_beside_measured(write):
         "Seconds a step median 8.2 2",
         "Peak memory, MiB of a GPU, or of the process 9,000 3,000",
         "The data are a phantom.",
-        "each trained for 2,000 steps",
+        "12 held-out subjects, 240 slices",
+        "on the same training subjects, each for 2,000 steps of eight slices",
+        "Adam from a rate of 0.0002 on",
     ):
         assert words in page.words
     assert page.words.index("Of the paper's 10") < page.words.index("Figures 12 and 14")
@@ -78,7 +81,24 @@ def test_an_undefined_distance_is_counted_and_few_subjects_are_warned_of(write):
     assert "With 2 subjects the intervals are rough" in page.words
 
 
+def test_one_subject_has_no_interval_to_be_warned_of(write):
+    page = write(compare(**both(segmentation=segmented(0.9, ["P00"]))))
+    assert "1 held-out subject, 240 slices" in page.words
+    assert "1 subjects" not in page.words
+    assert "the intervals are rough" not in page.words
+
+
+def test_unequal_steps_with_true_pairs_are_told_of_each_network(write):
+    page = write(compare(), resnet=1)
+    assert "the ResNet for 1 step and the U-Net for 2,000 steps of eight slices" in page.words
+
+
+def test_claims_that_another_recipe_leaves_open_are_counted(write):
+    page = write(compare(**both(phantom=True)))
+    assert "3 confirmed by these runs, 6 not decidable by other data" in page.words
+
+
 def test_a_network_without_its_supervised_twin_has_none_on_the_page(write):
     page = write(compare(**both(supervised=None)))
-    assert "had they been shown true pairs, - and -" in page.words
+    assert "trained with true pairs, - and -" in page.words
     assert "minus its own with true pairs - -" in page.words

@@ -241,7 +241,7 @@ def test_the_hidden_channel_is_told_in_words_and_numbers(write):
         ((1.5, 1.9), (0.9, 1.1), "So part of what comes back was hidden"),
         ((0.9, 1.9), (2.5, 2.7), "hides much is not shown"),
         ((1.03, 1.04), (2.5, 2.7), "hides much is not shown"),
-        ((1.5,), (2.5,), "One subject is too few to say more"),
+        ((1.5,), (2.5,), "It takes two known subjects to say more"),
         (None, (2.5, 2.7), "or the network stumbles over noise"),
         (None, (0.9, 1.1), "hides much is not shown"),
     ],
@@ -321,10 +321,14 @@ def test_what_the_usefulness_experiment_found_is_told():
         **{"arm": "real + 50% synthetic", "baseline": "real", "subjects": [3, 12]},
         **{"from": 0.6, "to": 0.64, "difference": difference, "verdict": "helps"},
     }
-    evaluation["utility"] = {"held_out": 5, "comparisons": [comparison]}
+    evaluation["utility"] = {
+        **{"schema": 1, "held_out": 5, "generator_step": 500, "experiment": "runs/utility-001"},
+        "comparisons": [comparison],
+    }
     found = answer_questions(evaluation)[5]
     assert "in place of “real” helps" in found.verdict
     assert "+0.010 to +0.070" in found.verdict
+    assert "weights of step 500" in found.evidence
 
 
 def test_lesions_are_counted_beside_the_thresholds_and_by_size(write):

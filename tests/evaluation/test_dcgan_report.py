@@ -9,8 +9,13 @@ RECORDS = [{"step": k, "seconds_per_step": 0.5} for k in range(1, 801)]
 
 
 def make_evaluation(**changes):
+    """`changes` of the run, and of what `evaluate_samples` gives."""
+    synthetic = make_samples()
+    ours = {name: changes.pop(name) for name in synthetic if name in changes}
     return {
-        **make_samples(),
+        "schema": 1,
+        "kind": "dcgan",
+        "synthetic": synthetic | ours,
         "critic_gap": {"train": 2.13, "test": -1.36},
         "weights": "ema",
         "checkpoint": "best",

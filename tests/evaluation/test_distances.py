@@ -5,8 +5,10 @@ import pytest
 from scipy.linalg import sqrtm
 
 from brainsynth_jax.evaluation.distances import (
+    UNKNOWN,
     RealSet,
     compare_to_real,
+    count_subjects,
     divide_by_subject,
     extrapolated_frechet_distance,
     frechet_distance,
@@ -172,6 +174,40 @@ def test_interval_covers_the_mean_value_of_fresh_sets(distance):
         assert np.mean(covered) > 0.8
         true_width = np.subtract(*np.quantile(fresh, [0.975, 0.025]))
         assert 0.6 < np.mean(widths) / true_width < 2.2
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_samples_of_few_subjects_have_a_wider_interval(distance):
+    samples, real = draw_subjects(6, 20, 3, spread=1.0), draw_subjects(15, 8, 4)
+
+    def width(subjects):
+        found = compare_to_real(
+            distance, samples.features, real, real, 0, divisions=1, sample_subjects=subjects
+        )
+        assert found["value"] == distance(samples.features, real.features)
+        return np.diff(found["interval_95"])[0]
+
+    assert width(samples.subjects) > 1.3 * width(None)
+    assert width(list(range(120))) == pytest.approx(width(None))
+
+
+@pytest.mark.parametrize("owners", [1, 2])
+def test_samples_of_one_subject_have_no_interval(owners):
+    samples, real = draw_subjects(owners, 20, 3), draw_subjects(15, 8, 4)
+    found = compare_to_real(
+        kernel_distance, samples.features, real, real, 0, sample_subjects=samples.subjects
+    )
+    assert found["value"] == kernel_distance(samples.features, real.features)
+    assert (found["interval_95"] is None) == (owners == 1)
+
+
+def test_unknown_subjects_are_not_counted_and_have_no_floor():
+    samples, real = draw_subjects(6, 20, 3), draw_subjects(15, 8, 4)
+    nobody = RealSet(real.features, [UNKNOWN] * 120)
+    found = compare_to_real(kernel_distance, samples.features, nobody, nobody, 0)
+    assert found["value"] is not None
+    assert found["interval_95"] is found["floor"] is None
+    assert (count_subjects(nobody.subjects), count_subjects(real.subjects)) == (None, 15)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -94,7 +94,11 @@ def test_what_no_picture_can_show_is_no_grid():
     assert grid_energy(black + 1e-2 * pattern(64, 2)) > 2
 
 
-@pytest.mark.parametrize("shape", [(0, 64, 64, 1), (2, 36, 36, 1), (2, 24, 24, 1)])
-def test_images_without_room_for_the_grid_are_refused(shape):
-    with pytest.raises(ValueError, match="multiple of 8"):
-        grid_energy(np.zeros(shape, np.float32))
+@pytest.mark.parametrize(("side", "measured"), [(24, False), (28, False), (32, True), (100, False)])
+def test_images_without_room_for_the_grid_have_no_energy(side, measured):
+    assert (grid_energy(np.zeros((2, side, side, 1), np.float32)) is not None) == measured
+
+
+def test_no_image_is_refused():
+    with pytest.raises(ValueError, match="At least one image"):
+        grid_energy(np.zeros((0, 64, 64, 1), np.float32))

@@ -89,6 +89,7 @@ NOTHING = make_distance(None, None, None, None)
         ),
         ({"copies": None}, "Distance to the nearest", ""),  # of which the answers tell
         ({"copies": make_copies(np.ones(3))}, "Authentic", ""),
+        ({"grid_energy": None}, "Grid", ""),
     ],
 )
 def test_what_is_none_is_left_out_and_the_reason_is_said(changes, gone, reason):

@@ -45,6 +45,10 @@ def test_it_says_what_is_compared_with_what():
     assert found.evidence.startswith("With 3 subjects the intervals are rough")
     alone = make_samples(test={"slices": 20, "subjects": 1})
     assert not introduce_samples(alone, "made from masks").evidence
+    unknown = make_samples(test={"slices": 20, "subjects": None})
+    found = introduce_samples(unknown, "made from masks")
+    assert "beside 20 real slices of unknown subjects kept out of training." in found.verdict
+    assert found.evidence.startswith("Nothing tells which slices are of one subject")
     none = introduce_samples(make_samples(test=None, compared_with="train"), "made from masks")
     assert "390 real slices of 15 subjects that the generator was trained on" in none.verdict
 
@@ -172,17 +176,26 @@ def test_a_recall_below_all_of_real_slices_counts_where_nothing_else_says_less()
     assert "Yet by recall they fall short" in variety(overlap=LOW, **more)[0]
 
 
+def mixed(copies):
+    """500 distances, so many of them too small."""
+    return np.repeat([0.01, 0.19], [copies, 500 - copies])
+
+
 @pytest.mark.parametrize(
     ("samples", "verdict", "suspicious", "near"),
     [
-        (np.full(500, 0.01), "Yes: some samples", "100.0 %", "0.0 %"),
-        (np.full(500, 0.09), "Not by this measure", "0.0 %", "100.0 %"),
-        (HELD_OUT, "Not by this measure", "0.0 %", "1.4 %"),
+        (np.full(500, 0.01), "Yes: 500 of 500 samples are nearer", "100.0 %", "0.0 %"),
+        (mixed(6), "Yes: 6 of 500 samples are nearer", "1.2 %", "0.0 %"),
+        (mixed(5), "Most likely: 5 of 500 samples are nearer", "1.0 %", "0.0 %"),
+        (mixed(1), "Most likely: 1 of 500 samples is nearer", "0.2 %", "0.0 %"),
+        (np.full(500, 0.09), "None was found by this measure.", "0.0 %", "100.0 %"),
+        (HELD_OUT, "None was found by this measure.", "0.0 %", "1.4 %"),
     ],
 )
-def test_copies_are_called_so_by_their_share(samples, verdict, suspicious, near):
+def test_copies_are_told_by_their_number(samples, verdict, suspicious, near):
     found, evidence = copied(copies=make_copies(samples))
     assert found.startswith(verdict)
+    assert ("copies.csv names them" in found) == (suspicious != "0.0 %")
     assert f"{suspicious} of samples are suspicious: so near to a training slice" in evidence
     assert f"Another {near} are near: nearer than 99 % of the slices of every" in evidence
 
@@ -250,3 +263,7 @@ def test_one_held_out_subject_gives_no_verdict():
 
 def test_the_grid_is_told_beside_that_of_real_slices():
     assert answers()["A grid in the pictures?"][0] == "1.25 times that of real slices; 1 is none."
+    assert answers(grid_energy=None)["A grid in the pictures?"] == (
+        "Left out: it needs pictures whose side is a multiple of 8 pixels and at least 32.",
+        "",
+    )

@@ -6,6 +6,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from brainsynth_jax.evaluation.translation import (
     PUBLISHED_TABLE2,
+    average_by_subject,
     mae,
     mse,
     paired_cycle,
@@ -226,6 +227,15 @@ def test_pairs_that_cannot_be_scored_are_refused(score, images, subjects, words)
 def test_no_pair_at_all_is_refused():
     with pytest.raises(ValueError, match="at least one, got 0, 0 and 0"):
         score_translation(flat(0)[:0], flat(0)[:0], [], 0)
+
+
+def test_values_are_averaged_over_each_subjects_finite_ones():
+    values = np.array([1, np.inf, 3, 5, np.inf])
+    means = average_by_subject(values, ["B", "A", "B", "C", "C"])
+    assert means == {"A": None, "B": 2, "C": 5}
+    assert list(means) == ["A", "B", "C"]
+    with pytest.raises(ValueError, match="got 1 for 5"):
+        average_by_subject(values, ["A"])
 
 
 def test_images_are_scored_one_by_one_and_checked():

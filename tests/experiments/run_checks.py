@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 
 import jax
+import jsonschema
 import numpy as np
 import orbax.checkpoint as ocp
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = ROOT / "experiments"
+SCHEMA = ROOT / "brainsynth_jax/evaluation/evaluation_schema.json"
 
 
 OF_THE_MACHINE = {"seconds_per_step", "peak_memory_mib"}  # differ between equal runs
@@ -54,6 +57,15 @@ def assert_refused(finished, *words):
     assert found
     for word in words:
         assert word in message
+
+
+def assert_fits_schema(evaluation):
+    """As evaluation_schema.json, by the part for its kind of run: then errors name a key."""
+    schema = json.loads(SCHEMA.read_text())
+    (part,) = (
+        one for one in schema["oneOf"] if one["properties"]["kind"]["const"] == evaluation["kind"]
+    )
+    jsonschema.Draft202012Validator({**part, "$defs": schema["$defs"]}).validate(evaluation)
 
 
 def assert_every_flag_is_explained(script, shown_help):

@@ -58,6 +58,11 @@ def test_both_networks_are_trained_alike_and_set_side_by_side(compared):
     comparison = json.loads((workdir / "comparison.json").read_text())
     assert comparison["differences_of_options"] == []
     assert len(comparison["claims"]) == 10
+    assert comparison["schema"] == 1
+    assert comparison["supervised_steps"] == {"resnet": 1, "unet": 1}
+    table = (workdir / "comparison.csv").read_text()
+    assert table.startswith("measure,of,mean,low,high,subjects\n")
+    assert "\ndice,threshold," in table
     options = json.loads((workdir / "unet" / "options.json").read_text())
     assert options["flags"]["test_pairs"] == 0, "a nought is passed on"
     assert comparison["held_out_subjects"] == 1
@@ -66,6 +71,7 @@ def test_both_networks_are_trained_alike_and_set_side_by_side(compared):
         evaluation = json.loads((workdir / name / "evaluation.json").read_text())
         assert network["steps"] == 2
         assert network["parameters"] == parameters
+        assert network["train_slices"] == 4
         assert network["table2"]["test"] == evaluation["test"]["table2"]
         # The same slices, drawn again by the same weights.
         assert network["segmentation"]["subjects"] == evaluation["test"]["segmentation"]["subjects"]
@@ -102,6 +108,27 @@ def test_runs_that_differ_in_more_than_the_network_are_refused_or_listed(
     allowed = compare(*flags, "--supervised_steps=1", "--allow_differences")
     assert allowed.status == 0, allowed.error
     assert words in (tmp_path / "given" / "comparison.html").read_text()
+
+
+def test_runs_whose_pictures_show_other_things_are_refused_whatever_is_allowed(
+    compare, compared, changed
+):
+    unet = changed("unet", mask_style="tumor_in_brain")
+    flags = (f"--resnet={compared[0] / 'resnet'}", f"--unet={unet}", "--allow_differences")
+    refused = compare(*flags)
+    assert_refused(refused, "--mask_style is tumor with the ResNet and tumor_in_brain with")
+
+
+def test_flags_that_change_no_number_or_came_later_are_no_difference(compare, compared, changed):
+    unet = changed("unet", data_licence="CC0", encoder="own.onnx", skip_evaluation=True)
+    options = json.loads((unet / "options.json").read_text())
+    del options["flags"]["train_subjects"]
+    (unet / "options.json").write_text(json.dumps(options))
+    (unet / "evaluation.json").write_text(
+        json.dumps(json.loads((unet / "evaluation.json").read_text()) | {"step": 1})
+    )
+    refused = compare(f"--resnet={compared[0] / 'resnet'}", f"--unet={unet}")
+    assert_refused(refused, "network's: the evaluated step is 2 with the ResNet and 1 with the U")
 
 
 def test_unequal_data_and_steps_are_named(compare, compared, changed):

@@ -12,6 +12,7 @@ from conftest import TINY, wait
 from PIL import Image
 from run_checks import (
     assert_every_flag_is_explained,
+    assert_fits_schema,
     assert_refused,
     assert_same_run,
     checkpoint_steps,
@@ -44,7 +45,7 @@ def test_a_run_leaves_everything_that_it_promises(finished_run):
     assert sum("test_dice" in r for r in read_records(workdir)) == 2
     assert (workdir / "metrics.jsonl").read_text().count('"peak_memory_mib"') == 2
 
-    for name in ("curves.png", "report.html", "samples/final_a_to_b.png"):
+    for name in ("curves.png", "report.html", "MODEL_CARD.md", "samples/final_a_to_b.png"):
         assert (workdir / name).stat().st_size > 1000, name
     for epoch in (1, 2):
         assert (workdir / "samples" / f"epoch_00{epoch}_b_to_a.png").exists()
@@ -54,7 +55,9 @@ def test_a_run_leaves_everything_that_it_promises(finished_run):
 
 def test_evaluation_json_holds_the_papers_numbers_and_the_baseline(finished_run):
     evaluation = json.loads((finished_run[0] / "evaluation.json").read_text())
+    assert_fits_schema(evaluation)
     assert evaluation["weights"] == "ema"
+    assert evaluation["synthetic"]["placement"]["synthetic"]["subjects"] == 2
     assert evaluation["step"] == 4
     for split in ("train", "test"):
         part = evaluation[split]
@@ -172,6 +175,7 @@ def test_pictures_without_true_masks_leave_out_what_needs_them(run, tmp_path):
         (workdir / "report.html").read_text()
     )
     assert [path.name for path in workdir.glob("*.csv")] == ["copies.csv"]
+    assert_fits_schema(evaluation)
     assert evaluation["synthetic"]["placement"] is None
 
 

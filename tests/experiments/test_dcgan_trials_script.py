@@ -86,7 +86,9 @@ def test_an_interrupted_trial_goes_on_where_it_was(start, run, phantom_dir, tmp_
 
 def test_distances_in_another_feature_space_are_left_out_and_it_is_said():
     spaces = {"base": "b", "sgd": "a", "lsgan": "b"}
-    evaluations = {name: {"feature_space": {"fingerprint": x}} for name, x in spaces.items()}
+    evaluations = {
+        name: {"synthetic": {"feature_space": {"fingerprint": x}}} for name, x in spaces.items()
+    }
     full = dict.fromkeys(("kid", "kid_floor", "frechet", "frechet_floor", "grid_ratio"), 1.0)
     rows = {name: dict(full) for name in spaces}
     (note,) = leave_out_other_spaces(rows, evaluations)

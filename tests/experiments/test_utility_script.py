@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,9 +97,25 @@ def test_a_trained_cyclegan_serves_all_numbers_of_subjects(experiment, run_utili
     assert "only 2 subjects are there to train on, so 9 is left out" in finished.out
     assert {t["subjects"] for t in load(tmp_path / "given")["trainings"]} == {1, 2}
     assert not (tmp_path / "given" / "generators").exists()
-    assert "unaligned" in (tmp_path / "given" / "utility.html").read_text()
+    page = (tmp_path / "given" / "utility.html").read_text()
+    assert "unaligned" in page
+    assert "phantom made by this program" not in page, "the run has a folder of scans"
+    kept = json.loads((given / "utility.json").read_text())
+    assert kept["generator_step"] == 2
+    assert kept["comparisons"] == load(tmp_path / "given")["comparisons"]
     refused = run_utility(tmp_path / "other", f"--run={given}", "--image_size=64")
     assert_refused(refused, "--image_size=64", "32")
+
+
+def test_a_generator_of_other_subjects_is_refused(experiment, run, tmp_path):
+    workdir = tmp_path / "moved"
+    shutil.copytree(experiment[0], workdir)
+    (workdir / "utility.json").unlink()
+    path = workdir / "generators/002_subjects/options.json"
+    options = json.loads(path.read_text())
+    options["data"]["train_subjects"] = options["data"]["test_subjects"]
+    path.write_text(json.dumps(options))
+    assert_refused(run("utility", f"--workdir={workdir}"), "other subjects", "--generator_flags")
 
 
 def write_pairs(folder, names):
@@ -136,6 +153,8 @@ def test_pairs_of_held_out_subjects_are_refused(experiment, run_utility, tmp_pat
     [
         ("--shares=0.5,1", ("--shares=0.5,1", "below 1")),
         ("--shares=half", ("--shares=half",)),
+        ("--shares=0.333,0.334", ("--shares=0.333,0.334", "same in whole percent")),
+        ("--generator_flags=--a='b", ("--generator_flags", "No closing quotation")),
         ("--subjects=0", ("--subjects=0", "above 0")),
         ("--subjects=9", ("--subjects=9", "only 2 subjects", "--test_fraction")),
         ("--segmenter_size=40", ("--segmenter_size=40", "multiple of 16")),

@@ -17,9 +17,8 @@ def tissue(count=3, side=32):
 
 def draw(count, seed=0, maps=None, **more):
     maps = tissue() if maps is None else maps
-    return draw_from_masks(
-        lambda b: -0.5 * b, maps, "tumor_in_brain", "classes", count, seed, **more
-    )
+    style = ("tumor_in_brain", "classes")
+    return draw_from_masks(lambda factor, b: factor * b, -0.5, maps, *style, count, seed, **more)
 
 
 def test_a_slice_is_drawn_from_the_picture_of_its_own_mask():

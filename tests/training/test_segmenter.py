@@ -12,6 +12,7 @@ from brainsynth_jax.training.initialisation import initialise
 from brainsynth_jax.training.segmenter import (
     _ADAM,
     BATCH_SIZE,
+    LEARNING_RATE,
     _augment,
     _loss,
     _update,
@@ -109,6 +110,20 @@ def test_more_images_do_not_mean_more_steps(monkeypatch):
     assert few == sorted(few, reverse=True)
 
 
+def test_the_rate_falls_from_the_one_that_is_asked_for(monkeypatch):
+    rates = []
+
+    def no_update(network, augmented, params, moments, images, masks, rate, key):
+        rates.append(float(rate))
+        return params, moments
+
+    monkeypatch.setattr("brainsynth_jax.training.segmenter._update", no_update)
+    train(*pairs(1), seed=0, steps=4, rate=0.1)
+    train(*pairs(1), seed=0, steps=4)
+    np.testing.assert_allclose(rates[:4], 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4)), rtol=1e-5)
+    np.testing.assert_allclose(rates[4:], np.array(rates[:4]) * LEARNING_RATE / 0.1, rtol=1e-5)
+
+
 def test_the_batch_of_a_step_is_a_function_of_seed_and_step(monkeypatch):
     images, masks = pairs(50)
     images += np.linspace(0, 0.2, 50)[:, None, None, None].astype(np.float32)  # tells them apart
@@ -174,6 +189,19 @@ def test_predictions_do_not_depend_on_their_company():
     singly = np.concatenate([predict(params, image[None], NETWORK) for image in images])
     assert (together != singly).mean() < 1e-3  # but for pixels at even odds
     assert together.any()
+
+
+def test_images_are_predicted_part_by_part_in_their_order(monkeypatch):
+    seen = []
+
+    def bright(network, params, images):
+        seen.append(len(images))
+        return images[..., 0] > 0
+
+    monkeypatch.setattr("brainsynth_jax.training.segmenter._predict", bright)
+    images, _ = pairs(150)
+    np.testing.assert_array_equal(predict({}, images, NETWORK), images[..., 0] > 0)
+    assert seen == [64, 64, 22]
 
 
 def test_the_default_network_is_trained_and_used_by_default():
