@@ -3,7 +3,7 @@
 `options` holds one attribute for each flag of `cyclegan.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -12,7 +12,13 @@ import jax
 import numpy as np
 from dataset import note_data
 from finished_run import load_utility
-from samples_evaluation import load_reference, name_patients, write_beside_real, write_copies
+from samples_evaluation import (
+    Picture,
+    load_reference,
+    name_patients,
+    write_beside_real,
+    write_copies,
+)
 
 from brainsynth_jax.data.masks import default_threshold, is_brain, is_tumor, mask_levels
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
@@ -32,7 +38,7 @@ from brainsynth_jax.evaluation.distances import UNKNOWN
 from brainsynth_jax.evaluation.model_card import write_model_card
 from brainsynth_jax.evaluation.placement import LabelledSlices, score_placement
 from brainsynth_jax.evaluation.report import SCHEMA
-from brainsynth_jax.evaluation.samples import evaluate_samples, measure_samples
+from brainsynth_jax.evaluation.samples import Reference, Samples, evaluate_samples, measure_samples
 from brainsynth_jax.evaluation.threshold import ThresholdBaseline, tune_threshold
 from brainsynth_jax.evaluation.translation import PUBLISHED_TABLE2
 from brainsynth_jax.files import write_json, write_table
@@ -175,24 +181,29 @@ def write_samples(
     return paths
 
 
-def draw_synthetic(
-    options: SimpleNamespace, model: CycleGan, state: CycleGanState, dataset: SliceDataset
-) -> tuple[np.ndarray, LabelledSlices | None, SliceBatch]:
-    """Slices that G_BA draws for evaluation, and the training slices whose masks these came from.
+def _draw_synthetic(
+    options: SimpleNamespace,
+    model: CycleGan,
+    state: CycleGanState,
+    paired: bool,
+    source: SliceBatch,
+) -> tuple[np.ndarray, LabelledSlices | None]:
+    """Slices that G_BA draws from the masks of training slices, (N, S, S, 1), and with their masks.
 
-    Where the truth is known they come with their masks, which are those of training subjects,
-    changed; else they are drawn from pictures of domain B as they are.
+    Where the truth is known the masks are changed, so that they are nobody's; else, None for these,
+    they are pictures of domain B as they are.
     """
-    source = _load(options, dataset, dataset.train_b, _SYNTHETIC_SLICES)
-    source = _name_owners(source, name_patients(dataset))
     params = state.best_generators["ba"]
-    if not dataset.paired:
-        generate = jax.jit(lambda picture: model.generator.apply({"params": params}, picture))
-        drawn = [np.asarray(generate(picture[None])) for picture in source.mask]
-        return np.concatenate(drawn), None, source
+
+    def generate(params: Any, picture: jax.Array) -> jax.Array:
+        return model.generator.apply({"params": params}, picture)
+
+    if not paired:
+        draw = jax.jit(generate)
+        return np.concatenate([draw(params, picture[None]) for picture in source.mask]), None
     with Progress("Drawing slices from changed masks", _SYNTHETIC_SLICES, "slice") as progress:
         drawn = draw_from_masks(
-            lambda params, picture: model.generator.apply({"params": params}, picture),
+            generate,
             params,
             source.tissue,
             options.mask_style,
@@ -202,23 +213,57 @@ def draw_synthetic(
             progress.advance,
         )
     owners = [source.subjects[index] for index in drawn.sources]
-    return drawn.images, LabelledSlices(drawn.images, drawn.tissue, owners), source
+    return drawn.images, LabelledSlices(drawn.images, drawn.tissue, owners)
 
 
-def _name_owners(slices: SliceBatch, patients: Mapping[str, str]) -> SliceBatch:
-    return slices._replace(subjects=[patients[name] for name in slices.subjects])
+def _measure_synthetic(
+    options: SimpleNamespace,
+    model: CycleGan,
+    state: CycleGanState,
+    dataset: SliceDataset,
+    heldout: SliceBatch,
+    real: Reference,
+) -> tuple[Samples, dict | None]:
+    """The slices that G_BA draws, and whether their tumours are where the masks say.
 
-
-def _judge_placement(
-    drawn: LabelledSlices | None, source: SliceBatch, heldout: SliceBatch, seed: int
-) -> dict | None:
-    """Whether drawn tumours are where their masks say; None without masks."""
-    if drawn is None:
-        return None
+    The latter is None without true masks.
+    """
+    source = _load(options, dataset, dataset.train_b, _SYNTHETIC_SLICES)
+    images, labelled = _draw_synthetic(options, model, state, dataset.paired, source)
+    if labelled is None:
+        patients = name_patients(dataset)
+        return measure_samples(images, real, [patients[name] for name in source.subjects]), None
     training, test = (
         LabelledSlices(slices.image, slices.tissue, slices.subjects) for slices in (source, heldout)
     )
-    return score_placement(drawn, training, test, seed)
+    placement = score_placement(labelled, training, test, options.seed)
+    return measure_samples(images, real, labelled.subjects), placement
+
+
+def _evaluate_splits(
+    options: SimpleNamespace,
+    model: CycleGan,
+    state: CycleGanState,
+    dataset: SliceDataset,
+    splits: dict[str, Held],
+    translate: Callable,
+) -> dict[str, dict]:
+    """What `evaluate_split` gives of each split."""
+    baseline = tune_baseline(options, dataset) if dataset.paired else None
+    mask = mask_style(options) if dataset.paired else None
+    patients = name_patients(dataset)
+    total = sum(len(held.a.image) for held in splits.values())
+    found = {}
+    with Progress("Evaluating", total, "slice") as progress:
+        for split, (a, b, without_tumor) in splits.items():
+            made = translate_slices(translate, state, a.image, b.mask, progress.advance)
+            empty = None
+            if without_tumor is not None:
+                fake_b = draw_tumors(_make_generator_ab(model), state, without_tumor.image)
+                empty = EmptySlices(without_tumor, fake_b)
+            a = a._replace(subjects=[patients[name] for name in a.subjects])
+            found[split] = evaluate_split(made, a, b, mask, baseline, options.seed, empty)
+    return found
 
 
 def evaluate_run(
@@ -235,10 +280,11 @@ def evaluate_run(
 
     Returns the evaluation. Without true masks there are no tables slices.csv and subjects.csv.
     """
-    paired = dataset.paired
-    translate = make_translate(model, known_levels(options, paired))
-    baseline = tune_baseline(options, dataset) if paired else None
-    mask = mask_style(options) if paired else None
+    translate = make_translate(model, known_levels(options, dataset.paired))
+    found = _evaluate_splits(options, model, state, dataset, splits, translate)
+    slice_rows = {split: part.pop("slice_scores") for split, part in found.items()}["test"]
+    real = load_reference(dataset, options.seed, cache_dir, options.encoder)
+    samples, placement = _measure_synthetic(options, model, state, dataset, splits["test"].a, real)
     evaluation = {
         "schema": SCHEMA,
         "kind": "cyclegan",
@@ -246,55 +292,42 @@ def evaluate_run(
         "weights": "raw" if state.average is None else "ema",
         "checkpoint": checkpoint,
         "step": int(state.step),
-        "mask_threshold": mask.threshold if mask else None,
+        "mask_threshold": mask_style(options).threshold if dataset.paired else None,
         "published_table2": PUBLISHED_TABLE2,
+        **found,
+        "synthetic": evaluate_samples(samples, real, options.seed) | {"placement": placement},
+        "utility": load_utility(workdir),
     }
-    slice_rows, patients = None, name_patients(dataset)
-    total = sum(len(held.a.image) for held in splits.values())
-    with Progress("Evaluating", total, "slice") as progress:
-        for split, held in splits.items():
-            made = translate_slices(translate, state, held.a.image, held.b.mask, progress.advance)
-            empty = None
-            if held.empty is not None:
-                fake_b = draw_tumors(_make_generator_ab(model), state, held.empty.image)
-                empty = EmptySlices(held.empty, fake_b)
-            evaluation[split] = evaluate_split(
-                made,
-                _name_owners(held.a, patients),
-                held.b,
-                mask,
-                baseline,
-                options.seed,
-                empty,
-            )
-            slice_rows = evaluation[split].pop("slice_scores")  # a table, of the last: held out
-    real = load_reference(dataset, options.seed, cache_dir, options.encoder)
-    images, labelled, source = draw_synthetic(options, model, state, dataset)
-    samples = measure_samples(images, real, (labelled or source).subjects)
-    evaluation["synthetic"] = evaluate_samples(samples, real, options.seed) | {
-        "placement": _judge_placement(labelled, source, splits["test"].a, options.seed)
-    }
-    evaluation["utility"] = load_utility(workdir)
     write_json(workdir / "evaluation.json", evaluation)
-    beside_real = write_beside_real(samples, real, workdir / "samples", options.seed)
-    closest = write_copies(samples, real, dataset, workdir)
-    if paired:
+    if dataset.paired:
         write_table(workdir / "slices.csv", slice_rows)
-        write_table(
-            workdir / "subjects.csv",
-            [
-                {"split": split} | row
-                for split in splits
-                for row in list_subjects(evaluation[split])
-            ],
-        )
+        rows = [{"split": split} | row for split in splits for row in list_subjects(found[split])]
+        write_table(workdir / "subjects.csv", rows)
+    a_to_b, b_to_a = write_samples(
+        translate, state, splits["test"], dataset.paired, workdir, "final"
+    )
+    pictures = [
+        ("MR slice to mask", "Held-out subjects; the layout of figures 12 and 14.", a_to_b),
+        ("Mask to MR slice", "Held-out subjects; the layout of figures 13 and 15.", b_to_a),
+        write_beside_real(samples, real, workdir / "samples", options.seed),
+        write_copies(samples, real, dataset, workdir),
+    ]
+    _write_pages(options, dataset, evaluation, pictures, workdir)
+    return evaluation
 
-    pictures = write_samples(translate, state, splits["test"], paired, workdir, "final")
-    records = read_metrics(workdir)
+
+def _write_pages(
+    options: SimpleNamespace,
+    dataset: SliceDataset,
+    evaluation: dict,
+    pictures: list[Picture],
+    workdir: Path,
+) -> None:
+    """Writes curves.png, report.html and MODEL_CARD.md."""
+    records, stored = read_metrics(workdir), load_options(workdir)
     save_curves(workdir / "curves.png", records, CYCLEGAN_PANELS)
-    stored = load_options(workdir)
-    collapse = warn_of_collapse(records, workdir) if checkpoint == "last" else []
-    notes = _notes(options, dataset) + collapse
+    last = evaluation["checkpoint"] == "last"
+    collapse = warn_of_collapse(records, workdir) if last else []
     write_cyclegan_report(
         workdir / "report.html",
         title=f"CycleGAN, {options.generator} generator",
@@ -302,26 +335,12 @@ def evaluate_run(
         evaluation=evaluation,
         records=records,
         curves_png=workdir / "curves.png",
-        sample_pngs=[
-            (
-                "MR slice to mask",
-                "Held-out subjects; the layout of figures 12 and 14.",
-                pictures[0],
-            ),
-            (
-                "Mask to MR slice",
-                "Held-out subjects; the layout of figures 13 and 15.",
-                pictures[1],
-            ),
-            beside_real,
-            closest,
-        ],
-        notes=notes,
+        sample_pngs=pictures,
+        notes=_notes(options, dataset) + collapse,
     )
     write_model_card(
         workdir / "MODEL_CARD.md", stored, evaluation, answer_questions(evaluation), bool(collapse)
     )
-    return evaluation
 
 
 def tune_baseline(options: SimpleNamespace, dataset: SliceDataset) -> ThresholdBaseline:
