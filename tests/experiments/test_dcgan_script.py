@@ -226,7 +226,8 @@ def test_it_learns_from_plain_pictures(run, tmp_path):
     assert "train: 5 slices, 5 subjects (trainA/P0.png" in finished.out
     assert "--slices have no say" in finished.out
     evaluation = read_evaluation(workdir)
-    assert (evaluation["train"]["slices"], evaluation["test"]["slices"]) == (5, 3)
+    synthetic = evaluation["synthetic"]
+    assert (synthetic["train"]["slices"], synthetic["test"]["slices"]) == (5, 3)
     options = json.loads((workdir / "options.json").read_text())
     assert options["data"]["spacing_mm"] == [None] * 3
 
