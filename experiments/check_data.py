@@ -29,7 +29,7 @@ from brainsynth_jax.files import write_json
 _WIDTH = 98
 
 # What cyclegan.py has beside these flags and what plays no part here: all slices are looked at.
-_REST = {"mask_classes": "whole", "train_pairs": 0, "test_pairs": 0}
+_REST = {"mask_classes": "whole", "train_subjects": 0, "train_pairs": 0, "test_pairs": 0}
 
 data = FlagGroup("Data")
 data.string(

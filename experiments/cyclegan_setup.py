@@ -59,8 +59,7 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
             source, dataset.test_subjects, slice_options, _EMPTY_SLICES, cache_dir
         )
         dataset = dataset._replace(test_empty=test_empty)
-    # Runs from before there was that flag used all subjects.
-    dataset = limit_subjects(dataset, getattr(options, "train_subjects", 0), options.seed)
+    dataset = limit_subjects(dataset, options.train_subjects, options.seed)
     return limit_pairs(dataset, options.train_pairs, options.test_pairs, options.seed)
 
 

@@ -78,8 +78,8 @@ def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
 
 def choose_encoder(run: Run) -> None:
     """Sets the run's to --encoder where that is given."""
-    began = getattr(run.options, "encoder", None)  # runs of before the flag have none
-    run.options.encoder = {None: began, "none": None}.get(FLAGS.encoder, FLAGS.encoder)
+    if FLAGS.encoder is not None:
+        run.options.encoder = None if FLAGS.encoder == "none" else FLAGS.encoder
 
 
 def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:

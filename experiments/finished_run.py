@@ -12,6 +12,9 @@ from brainsynth_jax.evaluation.report import SCHEMA
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.run_folder import OPTIONS_FILE, load_options
 
+# What runs did that began before there was such a flag.
+_LATER_FLAGS = {"train_subjects": 0, "encoder": None}
+
 # What utility.py found with a run.
 UTILITY_FILE = "utility.json"
 _UTILITY = ("schema", "held_out", "generator_step", "experiment", "comparisons")
@@ -44,7 +47,7 @@ def load_run(
         raise UserError(
             f"{flag}={folder} holds a run of {stored['script']}, not of {' or '.join(scripts)}."
         )
-    flags = stored["flags"] | ({"data_dir": data_dir} if data_dir else {})
+    flags = _LATER_FLAGS | stored["flags"] | ({"data_dir": data_dir} if data_dir else {})
     return Run(folder, SimpleNamespace(**flags), stored)
 
 

@@ -21,6 +21,7 @@ Params = Any
 STEPS = 600
 BATCH_SIZE = 8
 LEARNING_RATE = 2e-3
+SEGMENTER = Segmenter()
 
 # Images that are on the device at once, to be predicted.
 _IMAGES_A_CALL = 64
@@ -37,7 +38,7 @@ def train_segmenter(
     seed: int,
     steps: int = STEPS,
     augmented: bool = False,
-    network: Segmenter = Segmenter(),  # noqa: B008 (it holds numbers and is never changed)
+    network: Segmenter = SEGMENTER,
     show_progress: bool = True,
     chances: np.ndarray | None = None,
     rate: float = LEARNING_RATE,
@@ -95,7 +96,7 @@ def train_segmenter(
 def predict(
     params: Params,
     images: np.ndarray,
-    network: Segmenter = Segmenter(),  # noqa: B008
+    network: Segmenter = SEGMENTER,
 ) -> np.ndarray:
     """The tumour masks that a trained network draws: where it is more likely than not.
 

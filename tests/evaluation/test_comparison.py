@@ -224,7 +224,7 @@ def test_what_was_not_recorded_is_not_decided():
 def test_differences_are_resnet_minus_unet_subject_by_subject():
     rng = np.random.default_rng(0)
     resnet, unet, threshold = (
-        {name: dict.fromkeys(METRICS, float(value)) for name, value in zip(names, rng.random(12))}  # noqa: B905
+        {name: dict.fromkeys(METRICS, rng.random()) for name in names}
         for names in (SUBJECTS, SUBJECTS[::-1], SUBJECTS)
     )
     numbers = {

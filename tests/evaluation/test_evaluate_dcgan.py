@@ -16,17 +16,6 @@ from brainsynth_jax.training.optimizer import make_adam, make_schedule
 GAPS = {"train": 1.0, "test": 0.5}
 
 
-@pytest.fixture(scope="module")
-def real():
-    train, test = discs(0, 60, 6), discs(1, 30, 3)
-    return measure_reference(train, test, pca_space(train.images, 16), seed=0)
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    return discs(2, 64, 6).images
-
-
 def test_the_watched_numbers_are_those_that_find_collapse_reads(real, fresh):
     good = watch_samples(fresh, GAPS, real, seed=0)
     alike = watch_samples(np.repeat(fresh[:1], 64, axis=0), GAPS, real, seed=0)

@@ -29,17 +29,6 @@ def evaluate(images, real, seed=0, subjects=None):
     return evaluate_samples(measure_samples(images, real, subjects), real, seed)
 
 
-@pytest.fixture(scope="module")
-def real():
-    train, test = discs(0, 60, 6), discs(1, 30, 3)
-    return measure_reference(train, test, pca_space(train.images, 16), seed=0)
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    return discs(2, 64, 6).images
-
-
 def test_fresh_slices_are_as_near_varied_and_new_as_real_ones(real, fresh):
     found = evaluate(fresh, real, seed=0)
     json.dumps(found, allow_nan=False)

@@ -105,7 +105,7 @@ def test_a_frechet_floor_of_fewer_slices_proves_no_nearness():
 
 def test_nothing_is_divided_by_a_floor_around_zero():
     verdict, evidence = likeness(kid=make_distance(floor=0.01, floor_range=(-0.02, 0.04)))
-    assert "0.64), beside 0.01 between real slices (−0.02 to 0.04" in evidence  # noqa: RUF001
+    assert "0.64), beside 0.01 between real slices (\N{MINUS SIGN}0.02 to 0.04" in evidence
     assert "Samples are further from held-out slices" in verdict
 
 

@@ -84,7 +84,7 @@ def test_what_is_done_is_not_done_again(experiment, run):
     written = checkpoint.stat().st_mtime_ns
     again = run("utility", f"--workdir={workdir}")
     assert again.status == 0, again.error
-    assert again.out.count("done before") == 3
+    assert again.out.count("Done before.") == 3
     assert load(workdir) == before
     assert checkpoint.stat().st_mtime_ns == written
     assert_refused(run("utility", f"--workdir={workdir}", "--steps=3"), "--steps", "2", "3")
