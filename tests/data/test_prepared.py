@@ -155,6 +155,14 @@ def test_what_a_killed_preparation_left_is_cleared(make_brats, tmp_path):
     assert finished(tmp_path / "cache") == {key}
 
 
+def test_nothing_is_left_elsewhere(make_brats, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    prepare(make_brats(), tmp_path / "cache")
+    assert not list(elsewhere.iterdir())
+
+
 def test_two_at_once_prepare_once(make_brats, tmp_path, monkeypatch):
     root = make_brats()
     loaded, load = [], prepared._load_subject
