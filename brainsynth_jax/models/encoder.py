@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from brainsynth_jax.models.blocks import conv, leaky_relu
+from brainsynth_jax.models.blocks import leaky_relu
+from brainsynth_jax.models.convolution import conv
 from brainsynth_jax.models.resize import area_average
 
 # Images are compared at this many pixels a side, or at as many as they have.

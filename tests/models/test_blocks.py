@@ -1,4 +1,4 @@
-"""Each layer form against the plain operation of lax, and the layers' contracts."""
+"""The layers' contracts."""
 
 import jax
 import jax.numpy as jnp
@@ -12,84 +12,6 @@ from brainsynth_jax.models import blocks
 
 def normal(seed, *shape):
     return jax.random.normal(jax.random.key(seed), shape)
-
-
-def plain_conv(x, kernel, stride):
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def assert_same_with_gradients(form, plain, x, kernel):
-    np.testing.assert_allclose(form(x, kernel), plain(x, kernel), atol=2e-5, rtol=2e-5)
-
-    def gradients(function):
-        return jax.grad(lambda x, kernel: jnp.sum(jnp.sin(function(x, kernel))), (0, 1))(x, kernel)
-
-    for ours, theirs in zip(gradients(form), gradients(plain), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel_size", "channels", "features", "stride"),
-    [
-        (10, 4, 1, 5, 2),
-        (10, 3, 1, 5, 2),
-        (8, 4, 3, 6, 2),
-        (12, 4, 6, 7, 2),
-        (9, 7, 6, 1, 1),
-        (9, 4, 8, 2, 1),
-        (9, 7, 1, 6, 1),
-        (9, 3, 3, 2, 1),
-        (101, 3, 3, 2, 1),
-        (9, 3, 6, 6, 1),
-    ],
-)
-def test_conv_equals_lax(size, kernel_size, channels, features, stride):
-    x = normal(0, 2, size, size + 2, channels)
-    kernel = 0.2 * normal(1, kernel_size, kernel_size, channels, features)
-    assert_same_with_gradients(
-        lambda x, k: blocks.conv(x, k, stride), lambda x, k: plain_conv(x, k, stride), x, kernel
-    )
-
-
-@pytest.mark.parametrize(("kernel_size", "padding"), [(4, (2, 2)), (3, (1, 2))])
-@pytest.mark.parametrize(("channels", "features"), [(6, 5), (6, 1), (1, 6)])
-def test_conv_transpose_equals_lax(kernel_size, padding, channels, features):
-    x = normal(0, 2, 5, 3, channels)
-    kernel = 0.2 * normal(1, kernel_size, kernel_size, channels, features)
-    assert_same_with_gradients(
-        blocks.conv_transpose,
-        lambda x, k: lax.conv_transpose(x, k, (2, 2), (padding, padding)),
-        x,
-        kernel,
-    )
-
-
-@pytest.mark.parametrize("features", [1, 6])
-def test_resize_conv_is_nearest_neighbour_then_conv(features):
-    x = normal(0, 2, 5, 3, 6)
-    kernel = 0.2 * normal(1, 3, 3, 6, features)
-
-    def plain(x, kernel):
-        doubled = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-        return plain_conv(jnp.pad(doubled, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, 1)
-
-    assert_same_with_gradients(blocks.resize_conv, plain, x, kernel)
-
-
-def test_a_constant_picture_shows_the_grid_of_deconv_but_not_of_resize():
-    x = jnp.ones((1, 6, 6, 3))
-    deconv = blocks.conv_transpose(x, normal(1, 4, 4, 3, 1))[0, 2:-2, 2:-2, 0]
-    resized = blocks.resize_conv(x, normal(1, 3, 3, 3, 1))[0, 2:-2, 2:-2, 0]
-    assert jnp.ptp(deconv) > 0.1
-    assert jnp.ptp(resized) < 1e-5
-
-
-def test_space_to_depth_and_back():
-    x = normal(0, 2, 6, 4, 3)
-    np.testing.assert_array_equal(blocks.depth_to_space(blocks.space_to_depth(x)), x)
-    np.testing.assert_array_equal(blocks.space_to_depth(x)[0, 1, 1, 3:6], x[0, 2, 3])
 
 
 def test_instance_norm_by_hand():
@@ -146,23 +68,6 @@ def test_pixel_shuffle_starts_as_a_convolution_and_a_resize():
     np.testing.assert_allclose(out, resized, atol=1e-6)
 
 
-def test_pixel_shuffle_sets_channels_beside_each_other():
-    kernel = jnp.zeros((3, 3, 1, 4)).at[1, 1, 0].set(jnp.arange(4.0))
-    out = blocks.pixel_shuffle_conv(jnp.ones((1, 1, 1, 1)), kernel)
-    np.testing.assert_array_equal(out[0, :, :, 0], [[0, 1], [2, 3]])
-
-
-@pytest.mark.parametrize(("size", "stride"), [(3, 1), (4, 2), (3, 2)])
-@pytest.mark.parametrize("pixels", [4, 12, 40])
-def test_convolutions_of_few_and_of_many_pixels_are_the_same_operation(size, stride, pixels):
-    assert_same_with_gradients(
-        lambda x, kernel: blocks.conv(x, kernel, stride),
-        lambda x, kernel: plain_conv(x, kernel, stride),
-        normal(0, 2, pixels, pixels, 5),
-        0.1 * normal(1, size, size, 5, 7),
-    )
-
-
 def test_noise_belongs_to_an_image_and_has_the_deviation_asked_for():
     x = jnp.zeros((2, 50, 50, 4))
     keys = jax.random.split(jax.random.key(0), 2)
@@ -171,11 +76,3 @@ def test_noise_belongs_to_an_image_and_has_the_deviation_asked_for():
     np.testing.assert_array_equal(blocks.add_noise(x[1:], 0.3, keys[1:], layer=1), noisy[1:])
     assert not np.allclose(noisy, blocks.add_noise(x, 0.3, keys, layer=2))
     np.testing.assert_array_equal(blocks.add_noise(x, 0.3, None, layer=1), x)
-
-
-def test_bilinear_convolution_is_doubling_and_convolution():
-    x, kernel = normal(0, 2, 5, 6, 3), normal(1, 3, 3, 3, 4)
-    bordered = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    doubled = jax.image.resize(bordered, (2, 18, 20, 3), "bilinear")
-    expected = plain_conv(doubled[:, 3:-3, 3:-3], kernel, 1)
-    np.testing.assert_allclose(blocks.bilinear_conv(x, kernel), expected, atol=2e-5)

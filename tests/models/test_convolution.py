@@ -1,0 +1,182 @@
+"""Each form of a convolution against the plain operation of lax, and which is chosen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from brainsynth_jax.models import convolution
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def plain_conv(x, kernel, stride):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def assert_same_with_gradients(form, plain, x, kernel):
+    np.testing.assert_allclose(form(x, kernel), plain(x, kernel), atol=2e-5, rtol=2e-5)
+
+    def gradients(function):
+        return jax.grad(lambda x, kernel: jnp.sum(jnp.sin(function(x, kernel))), (0, 1))(x, kernel)
+
+    for ours, theirs in zip(gradients(form), gradients(plain), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "channels", "features", "stride"),
+    [
+        (10, 4, 1, 5, 2),
+        (10, 3, 1, 5, 2),
+        (8, 4, 3, 6, 2),
+        (12, 4, 6, 7, 2),
+        (9, 7, 6, 1, 1),
+        (9, 4, 8, 2, 1),
+        (9, 7, 1, 6, 1),
+        (9, 3, 3, 2, 1),
+        (101, 3, 3, 2, 1),
+        (9, 3, 6, 6, 1),
+    ],
+)
+def test_conv_equals_lax(size, kernel_size, channels, features, stride):
+    x = normal(0, 2, size, size + 2, channels)
+    kernel = 0.2 * normal(1, kernel_size, kernel_size, channels, features)
+    assert_same_with_gradients(
+        lambda x, k: convolution.conv(x, k, stride),
+        lambda x, k: plain_conv(x, k, stride),
+        x,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize(("kernel_size", "padding"), [(4, (2, 2)), (3, (1, 2))])
+@pytest.mark.parametrize(("channels", "features"), [(6, 5), (6, 1), (1, 6)])
+def test_conv_transpose_equals_lax(kernel_size, padding, channels, features):
+    x = normal(0, 2, 5, 3, channels)
+    kernel = 0.2 * normal(1, kernel_size, kernel_size, channels, features)
+    assert_same_with_gradients(
+        convolution.conv_transpose,
+        lambda x, k: lax.conv_transpose(x, k, (2, 2), (padding, padding)),
+        x,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize("features", [1, 6])
+def test_resize_conv_is_nearest_neighbour_then_conv(features):
+    x = normal(0, 2, 5, 3, 6)
+    kernel = 0.2 * normal(1, 3, 3, 6, features)
+
+    def plain(x, kernel):
+        doubled = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+        return plain_conv(jnp.pad(doubled, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, 1)
+
+    assert_same_with_gradients(convolution.resize_conv, plain, x, kernel)
+
+
+def test_a_constant_picture_shows_the_grid_of_deconv_but_not_of_resize():
+    x = jnp.ones((1, 6, 6, 3))
+    deconv = convolution.conv_transpose(x, normal(1, 4, 4, 3, 1))[0, 2:-2, 2:-2, 0]
+    resized = convolution.resize_conv(x, normal(1, 3, 3, 3, 1))[0, 2:-2, 2:-2, 0]
+    assert jnp.ptp(deconv) > 0.1
+    assert jnp.ptp(resized) < 1e-5
+
+
+def test_space_to_depth_and_back():
+    x = normal(0, 2, 6, 4, 3)
+    np.testing.assert_array_equal(convolution.depth_to_space(convolution.space_to_depth(x)), x)
+    np.testing.assert_array_equal(convolution.space_to_depth(x)[0, 1, 1, 3:6], x[0, 2, 3])
+
+
+def test_pixel_shuffle_sets_channels_beside_each_other():
+    kernel = jnp.zeros((3, 3, 1, 4)).at[1, 1, 0].set(jnp.arange(4.0))
+    out = convolution.pixel_shuffle_conv(jnp.ones((1, 1, 1, 1)), kernel)
+    np.testing.assert_array_equal(out[0, :, :, 0], [[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (4, 2), (3, 2)])
+@pytest.mark.parametrize("pixels", [4, 12, 40])
+def test_convolutions_of_few_and_of_many_pixels_are_the_same_operation(size, stride, pixels):
+    assert_same_with_gradients(
+        lambda x, kernel: convolution.conv(x, kernel, stride),
+        lambda x, kernel: plain_conv(x, kernel, stride),
+        normal(0, 2, pixels, pixels, 5),
+        0.1 * normal(1, size, size, 5, 7),
+    )
+
+
+def test_bilinear_convolution_is_doubling_and_convolution():
+    x, kernel = normal(0, 2, 5, 6, 3), normal(1, 3, 3, 3, 4)
+    bordered = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    doubled = jax.image.resize(bordered, (2, 18, 20, 3), "bilinear")
+    expected = plain_conv(doubled[:, 3:-3, 3:-3], kernel, 1)
+    np.testing.assert_allclose(convolution.bilinear_conv(x, kernel), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("form", ["windows", "few_channels", "planes", "winograd"])
+def test_forms_of_stride_1(form, size):
+    assert_same_with_gradients(
+        lambda x, kernel: convolution.FORMS[form](x, kernel, 1),
+        lambda x, kernel: plain_conv(x, kernel, 1),
+        normal(0, 2, 13, 9, 5),
+        0.1 * normal(1, size, size, 5, 3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "size"),
+    [("windows", 4), ("windows", 3), ("blocks", 4), ("blocks", 3), ("winograd", 4)],
+)
+def test_forms_of_stride_2(form, size):
+    assert_same_with_gradients(
+        lambda x, kernel: convolution.FORMS[form](x, kernel, 2),
+        lambda x, kernel: plain_conv(x, kernel, 2),
+        normal(0, 2, 14, 10, 5),
+        0.1 * normal(1, size, size, 5, 3),
+    )
+
+
+@pytest.mark.parametrize(("size", "padding"), [(4, (2, 2)), (3, (1, 2))])
+@pytest.mark.parametrize("form", list(convolution.TRANSPOSED_FORMS))
+def test_forms_of_a_transposed_convolution(form, size, padding):
+    assert_same_with_gradients(
+        convolution.TRANSPOSED_FORMS[form],
+        lambda x, k: lax.conv_transpose(x, k, (2, 2), (padding, padding)),
+        normal(0, 2, 7, 4, 6),
+        0.1 * normal(1, size, size, 6, 5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "form"),
+    [  # layers of the papers' networks
+        (258, (4, 4, 1, 64), 2, "blocks"),
+        (130, (4, 4, 64, 128), 2, "winograd"),
+        (34, (4, 4, 256, 512), 2, "windows"),
+        (34, (4, 4, 256, 512), 1, "winograd"),
+        (66, (3, 3, 256, 256), 1, "winograd"),
+        (262, (7, 7, 64, 1), 1, "few_channels"),
+        (66, (3, 3, 4, 8), 1, "plain"),
+    ],
+)
+def test_a_layer_takes_the_form_that_was_measured_to_be_fastest(side, kernel, stride, form):
+    image = (1, side, side, kernel[2])
+    assert convolution.choose_form(image, kernel, stride, "float32", "cpu") == form
+    assert convolution.choose_form(image, kernel, stride, "float32", "gpu") == "plain"
+    assert convolution.choose_form(image, kernel, stride, "bfloat16", "cpu") != "winograd"
+
+
+def test_everything_is_plain_where_that_is_asked_for():
+    x, kernel = normal(0, 1, 34, 34, 16), normal(1, 3, 3, 16, 16)
+    fast = jax.make_jaxpr(lambda *args: convolution.conv(*args))(x, kernel)
+    with convolution.plain_forms():
+        plain = jax.make_jaxpr(lambda *args: convolution.conv(*args))(x, kernel)
+    assert "conv_general_dilated" in str(plain)
+    assert "conv_general_dilated" not in str(fast)
