@@ -77,7 +77,7 @@ def conv_transpose(x: Array, kernel: Array) -> Array:
     Returns:
         (N, 2H, 2W, features).
     """
-    form = choose_transposed_form(x.shape, kernel.shape, x.dtype.name, _backend())
+    form = choose_transposed_form(x.shape, _backend())
     return TRANSPOSED_FORMS[form](x, kernel)
 
 
@@ -182,10 +182,11 @@ def choose_form(
     return "winograd" if fewer_products and size in _TILES and pixels >= 256 else "plain"
 
 
-def choose_transposed_form(
-    image: tuple[int, ...], kernel: tuple[int, ...], dtype: str, backend: str
-) -> str:
-    """The same of a transposed convolution, a key of `TRANSPOSED_FORMS`."""
+def choose_transposed_form(image: tuple[int, ...], backend: str) -> str:
+    """The same of a transposed convolution, a key of `TRANSPOSED_FORMS`.
+
+    "phases" is a convolution again, of which `choose_form` decides.
+    """
     if backend != "cpu":
         return "plain"
     pixels = image[1] * image[2]
@@ -292,9 +293,13 @@ def _phase_taps(kernel: Array) -> Array:
 
     Output pixel 2m - 1 + r of a row is x[m - 1] w[1 - r] + x[m] w[3 - r], for r = 0 and 1.
     """
+    return _split_taps(_as_four_taps(kernel))[::-1, ::-1]
+
+
+def _as_four_taps(kernel: Array) -> Array:
+    """A transposed convolution's 3x3 kernel as the 4x4 one that does the same."""
     missing = 4 - len(kernel)
-    kernel = jnp.pad(kernel, ((missing, 0), (missing, 0), (0, 0), (0, 0)))
-    return _split_taps(kernel)[::-1, ::-1]
+    return jnp.pad(kernel, ((missing, 0), (missing, 0), (0, 0), (0, 0)))
 
 
 def _bordered(x: Array) -> Array:
@@ -311,12 +316,10 @@ def _transposed_by_taps(x: Array, kernel: Array) -> Array:
     For few pixels and many weights, which other forms would have to rearrange.
     """
     count, h, w, channels = x.shape
-    missing = 4 - len(kernel)
-    kernel = jnp.pad(kernel, ((missing, 0), (missing, 0), (0, 0), (0, 0)))
+    taps = _as_four_taps(kernel).reshape(16, channels, -1)
     pixels = jnp.broadcast_to(x.reshape(1, -1, channels), (16, count * h * w, channels))
-    products = lax.dot_general(
-        pixels, kernel.reshape(16, channels, -1), (((2,), (1,)), ((0,), (0,)))
-    ).reshape(4, 4, count, h, w, -1)
+    products = lax.dot_general(pixels, taps, (((2,), (1,)), ((0,), (0,))))
+    products = products.reshape(4, 4, count, h, w, -1)
 
     def add_shifted(taps: Array, axis: int) -> Array:
         """(4, ...) -> (2, ...), one longer along `axis`: both phases."""
@@ -334,15 +337,9 @@ def _transposed_by_taps(x: Array, kernel: Array) -> Array:
     return x[:, 1:-1, 1:-1]
 
 
-def _transposed_by_winograd(x: Array, kernel: Array) -> Array:
-    """By phases, with fewer products."""
-    return _transposed_by_phases(x, kernel, partial(winograd_conv, outputs=_TILES[2]))
-
-
 TRANSPOSED_FORMS: dict[str, Callable[[Array, Array], Array]] = {
     "plain": _plain_transposed,
     "phases": _transposed_by_phases,
     "windows": partial(_transposed_by_phases, form=_conv_by_windows),
     "taps": _transposed_by_taps,
-    "winograd": _transposed_by_winograd,
 }

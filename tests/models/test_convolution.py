@@ -1,5 +1,7 @@
 """Each form of a convolution against the plain operation of lax, and which is chosen."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,25 +121,18 @@ def test_bilinear_convolution_is_doubling_and_convolution():
     np.testing.assert_allclose(convolution.bilinear_conv(x, kernel), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("form", ["windows", "few_channels", "planes", "winograd"])
-def test_forms_of_stride_1(form, size):
-    assert_same_with_gradients(
-        lambda x, kernel: convolution.FORMS[form](x, kernel, 1),
-        lambda x, kernel: plain_conv(x, kernel, 1),
-        normal(0, 2, 13, 9, 5),
-        0.1 * normal(1, size, size, 5, 3),
-    )
-
-
 @pytest.mark.parametrize(
-    ("form", "size"),
-    [("windows", 4), ("windows", 3), ("blocks", 4), ("blocks", 3), ("winograd", 4)],
+    ("form", "stride", "size"),
+    [
+        *itertools.product(["windows", "few_channels", "planes", "winograd"], [1], [2, 3, 4]),
+        *itertools.product(["windows", "blocks"], [2], [3, 4]),
+        ("winograd", 2, 4),
+    ],
 )
-def test_forms_of_stride_2(form, size):
+def test_every_form_is_the_same_operation(form, stride, size):
     assert_same_with_gradients(
-        lambda x, kernel: convolution.FORMS[form](x, kernel, 2),
-        lambda x, kernel: plain_conv(x, kernel, 2),
+        lambda x, kernel: convolution.FORMS[form](x, kernel, stride),
+        lambda x, kernel: plain_conv(x, kernel, stride),
         normal(0, 2, 14, 10, 5),
         0.1 * normal(1, size, size, 5, 3),
     )

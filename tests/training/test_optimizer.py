@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,6 +10,7 @@ from brainsynth_jax.training.optimizer import (
     make_adam,
     make_schedule,
     make_sgd,
+    update_params,
 )
 
 
@@ -34,6 +36,32 @@ def test_adam_by_hand():
         update, moments = adam.update(jnp.float32(gradient), moments, param)
         param = optax.apply_updates(param, update)
     assert float(param) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_an_update_is_the_optimisers_own(decay):
+    adam = add_weight_decay(make_adam(make_schedule(0.1, 10)), decay)
+    params = {"w": jax.random.normal(jax.random.key(0), (4, 3)), "b": jnp.ones(3)}
+    gradients = jax.tree.map(lambda x: 0.3 - x, params)
+    moments = adam.init(params)
+    updates, moments_wanted = adam.update(gradients, moments, params)
+    wanted = optax.apply_updates(params, updates), moments_wanted
+    jax.tree.map(
+        np.testing.assert_array_equal, update_params(adam, gradients, moments, params), wanted
+    )
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="CPU's compiler only")
+def test_an_update_copies_no_moments():
+    adam = make_adam(make_schedule(0.1, 10))
+    params = {"w": jax.ShapeDtypeStruct((1_000_000,), jnp.float32)}
+    moments = jax.eval_shape(adam.init, params)
+
+    def update(params, moments, gradients):
+        return update_params(adam, gradients, moments, params)
+
+    compiled = jax.jit(update, donate_argnums=(0, 1)).lower(params, moments, params).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 1_000_000
 
 
 def test_weight_decay_is_added_to_the_gradient_before_adam_scales_it():
