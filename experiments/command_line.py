@@ -15,7 +15,6 @@ from typing import Any
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
-from tqdm import tqdm
 
 from brainsynth_jax.errors import UserError
 
@@ -219,6 +218,8 @@ def _log_plainly() -> None:
 
     class Plain(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            from tqdm import tqdm  # benchmark.py goes without it
+
             mark = "warning: " if record.levelno >= logging.WARNING else ""
             tqdm.write(mark + self.format(record), file=sys.stdout)
             sys.stdout.flush()

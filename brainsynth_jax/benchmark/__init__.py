@@ -1,0 +1,1 @@
+"""What a training step costs here, and what PyTorch takes for the same."""

@@ -1,0 +1,116 @@
+"""A process that takes steps when it is told to, so that two programs can take turns.
+
+Each has memory and threads of its own; none works while another is timed.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from brainsynth_jax.benchmark import machine
+
+
+class Ready(NamedTuple):
+    """What a process has built.
+
+    Attributes:
+        run: takes one step and waits for its end.
+        facts: whatever else is worth telling, in plain values.
+        peak_memory: MiB of the device's memory so far, None for the process's own.
+    """
+
+    run: Callable[[], Any]
+    facts: Mapping[str, Any]
+    peak_memory: Callable[[], float | None] = lambda: None
+
+
+class Failed(Exception):
+    """A process could not build or take its step; the message is its last line."""
+
+
+class Contender:
+    """Starts a process, builds in it and waits until it is ready.
+
+    Attributes:
+        facts: what the process told when it was ready.
+
+    Raises:
+        Failed: it was not built.
+    """
+
+    def __init__(self, build: Callable[..., Ready], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(end, build, arguments), daemon=True)
+        self._process.start()
+        end.close()
+        self.facts = self._receive()
+        self._halt()
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        return self._ask("step")
+
+    def forget_peak(self) -> None:
+        """What was held until now no longer counts for `peak_memory_mib`."""
+        self._ask("forget")
+
+    def peak_memory_mib(self) -> float | None:
+        """The most that was held since `forget_peak`; None where the machine does not tell."""
+        return self._ask("peak")
+
+    def close(self) -> None:
+        """Ends the process."""
+        os.kill(self._process.pid, signal.SIGCONT)
+        self._pipe.close()
+        self._process.join(5)
+        self._process.kill()
+        self._process.join()
+
+    def _ask(self, command: str) -> Any:
+        os.kill(self._process.pid, signal.SIGCONT)
+        self._pipe.send(command)
+        answer = self._receive()
+        self._halt()
+        return answer
+
+    def _halt(self) -> None:
+        """Threads that wait for work may spin, which would slow down whoever comes next."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def _receive(self) -> Any:
+        try:
+            failed, answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise Failed(f"its process ended with status {self._process.exitcode}") from None
+        if failed:
+            self.close()
+            raise Failed(answer)
+        return answer
+
+
+def _serve(pipe: Connection, build: Callable[..., Ready], arguments: tuple) -> None:
+    try:
+        ready = build(*arguments)
+        pipe.send((False, dict(ready.facts)))
+        while True:
+            command = pipe.recv()
+            if command == "step":
+                start = time.perf_counter()
+                ready.run()
+                answer = time.perf_counter() - start
+            elif command == "forget":
+                answer = machine.forget_peak_memory()
+            else:
+                answer = ready.peak_memory() or machine.peak_memory_mib()
+            pipe.send((False, answer))
+    except (EOFError, BrokenPipeError):  # the other end has seen enough
+        pass
+    except Exception as error:
+        pipe.send((True, "".join(traceback.format_exception_only(error)).strip()))

@@ -1,0 +1,59 @@
+"""The machine that is measured on: its name, its memory, its rate at matrix products."""
+
+import contextlib
+import platform
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from brainsynth_jax.models.blocks import PRECISIONS
+
+_SIDES = {"cpu": 2048}
+_LARGE_SIDE = 8192
+_ROUNDS = 7
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def describe_processor() -> str:
+    """The processor's name and how many cores of it may be used."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return name
+
+
+def forget_peak_memory() -> None:
+    """Lets the process's largest memory count from now on, where the system can."""
+    with contextlib.suppress(OSError):
+        _CLEAR.write_text("5")
+
+
+def peak_memory_mib() -> float | None:
+    """The largest resident memory of this process; None where the system does not tell."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
+def product_rate(precision: str) -> float:
+    """Floating-point operations a second of a large square matrix product, the best of several.
+
+    Args:
+        precision: one of `blocks.PRECISIONS`.
+    """
+    side = _SIDES.get(jax.default_backend(), _LARGE_SIDE)
+    a = jax.random.normal(jax.random.key(0), (side, side), PRECISIONS[precision])
+    multiply = jax.jit(jnp.matmul)
+    jax.block_until_ready(multiply(a, a))
+    seconds = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        jax.block_until_ready(multiply(a, a))
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds)

@@ -1,0 +1,158 @@
+"""What is timed: the project's own steps, with the papers' networks and settings."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from brainsynth_jax.benchmark.contender import Ready
+from brainsynth_jax.models.blocks import PRECISIONS
+from brainsynth_jax.models.dcgan import DcganDiscriminator, DcganGenerator
+from brainsynth_jax.models.patch import PatchDiscriminator
+from brainsynth_jax.models.resnet import ResnetGenerator
+from brainsynth_jax.models.unet import UnetGenerator
+from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state
+from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
+from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latents, split_keys
+from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
+from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
+from brainsynth_jax.training.parallel import compile_step, place_state
+from brainsynth_jax.training.sampler import Sampler
+
+_GENERATORS = {"cyclegan-unet": UnetGenerator, "cyclegan-resnet": ResnetGenerator}
+# Channels of the first layers as published.
+PAPER_WIDTHS = {"cyclegan-unet": 64, "cyclegan-resnet": 64, "dcgan": 32, "dcgan-sampling": 32}
+
+# The papers' rates; the values do not change the time.
+# Of a step's random draws.
+_KEY = 1
+CYCLEGAN_RATE, DCGAN_RATE, DCGAN_WEIGHT_DECAY = 2e-4, 2e-4, 1e-3
+
+
+class Workload(NamedTuple):
+    """One thing to time.
+
+    Attributes:
+        name: one of `PAPER_WIDTHS`.
+        precision: one of `blocks.PRECISIONS`.
+        batch_size: images in a step, of each domain; slices in a call of the sampler.
+        image_size: their height and width.
+        width: channels of the networks' first layers; 0 for the paper's.
+        random: whether dropout, noise and the order of the pool are as in training. Without them
+            two programs can be compared number by number.
+    """
+
+    name: str
+    precision: str = "float32"
+    batch_size: int = 1
+    image_size: int = 256
+    width: int = 0
+    random: bool = True
+
+    @property
+    def first_channels(self) -> int:
+        """The width, with the paper's for 0."""
+        return self.width or PAPER_WIDTHS[self.name]
+
+
+def make_cyclegan(workload: Workload) -> CycleGan:
+    """The CycleGAN paper's, with the workload's generator."""
+    dtype, width = PRECISIONS[workload.precision], workload.first_channels
+    generator = _GENERATORS[workload.name](width=width, dtype=dtype)
+    if workload.name == "cyclegan-unet" and not workload.random:
+        generator = generator.clone(dropout_rate=0.0)
+    adam = make_adam(make_schedule(CYCLEGAN_RATE, 1))
+    discriminator = PatchDiscriminator(width=width, dtype=dtype)
+    return CycleGan(generator, discriminator, adam, adam)
+
+
+def make_dcgan(workload: Workload) -> Dcgan:
+    """The DCGAN paper's."""
+    shared = {"width": workload.first_channels, "dtype": PRECISIONS[workload.precision]}
+    off = {} if workload.random else {"dropout_rate": 0.0}
+    quiet = {} if workload.random else {"noise_std": 0.0}
+    adam = add_weight_decay(make_adam(make_schedule(DCGAN_RATE, 1)), DCGAN_WEIGHT_DECAY)
+    generator = DcganGenerator(image_size=workload.image_size, **shared, **off)
+    return Dcgan(generator, DcganDiscriminator(**shared, **quiet), adam, adam)
+
+
+def create_state(workload: Workload) -> Any:
+    """The first state of seed 0."""
+    key = jax.random.key(0)
+    if workload.name in _GENERATORS:
+        return create_cyclegan_state(make_cyclegan(workload), key, workload.image_size)
+    return create_dcgan_state(make_dcgan(workload), key)
+
+
+def make_batch(workload: Workload) -> dict[str, np.ndarray]:
+    """Random images in [-1, 1], the same for every caller."""
+    rng = np.random.default_rng(0)
+    shape = (workload.batch_size, workload.image_size, workload.image_size, 1)
+    names = ("image_a", "image_b") if workload.name in _GENERATORS else ("image",)
+    images = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name in names}
+    return images | {"index": np.arange(workload.batch_size, dtype=np.int32)}
+
+
+def draw_batch_latents(workload: Workload) -> Iterator[np.ndarray]:
+    """The latents that the DCGAN's steps draw, step after step, (N, latent size)."""
+    model, index = make_dcgan(workload), np.arange(workload.batch_size)
+    draw = jax.jit(
+        lambda step: draw_latents(model, split_keys(jax.random.key(_KEY), step, index)[0])
+    )
+    for step in itertools.count():
+        yield np.asarray(draw(step))
+
+
+def prepare_step(workload: Workload) -> Ready:
+    """Compiles a training step, or the sampler, for the first device.
+
+    Its facts: `compile_seconds`, of tracing, lowering and compiling; `xla_flops`, the
+    floating-point operations of a step as XLA counts them, None where it does not say.
+    """
+    if workload.name == "dcgan-sampling":
+        return _prepare_sampling(workload)
+    device = jax.local_devices()[:1]
+    make_step = {
+        True: lambda axis_name: make_cyclegan_step(make_cyclegan(workload), axis_name),
+        False: lambda axis_name: make_dcgan_step(make_dcgan(workload), axis_name),
+    }[workload.name in _GENERATORS]
+    state = place_state(create_state(workload), device)
+    batch, key = make_batch(workload), jax.random.key(_KEY)
+    start = time.perf_counter()
+    step = compile_step(make_step, device).lower(state, batch, key).compile()
+    compile_seconds = time.perf_counter() - start
+
+    def run() -> dict[str, Any]:
+        nonlocal state
+        state, metrics = step(state, batch, key)
+        return jax.block_until_ready((state, metrics))[1]
+
+    facts = {"compile_seconds": compile_seconds, "xla_flops": _count_flops(step)}
+    return Ready(run, facts, _peak_memory)
+
+
+def _prepare_sampling(workload: Workload) -> Ready:
+    sampler = Sampler(make_dcgan(workload), images_a_call=workload.batch_size)
+    weights = sampler.load(create_state(workload))
+    start = time.perf_counter()
+    sampler.draw(weights, 0, workload.batch_size)
+    compile_seconds = time.perf_counter() - start
+    return Ready(
+        lambda: {"images": sampler.draw(weights, 0, workload.batch_size)},
+        {"compile_seconds": compile_seconds, "xla_flops": None},
+        _peak_memory,
+    )
+
+
+def _peak_memory() -> float | None:
+    """MiB that the first device has held at most; None where it does not tell."""
+    told = jax.local_devices()[0].memory_stats() or {}
+    return told["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in told else None
+
+
+def _count_flops(step: Any) -> float | None:
+    costs = step.cost_analysis()
+    return costs.get("flops") if costs else None
