@@ -12,11 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import compiler
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
 from brainsynth_jax.errors import UserError
+
+compiler.set_flags()
 
 FLAGS = flags.FLAGS
 _WIDTH = 98

@@ -19,6 +19,7 @@ from brainsynth_jax.models.convolution import (
     pixel_shuffle_conv,
     resize_conv,
 )
+from brainsynth_jax.models.random_bits import unrolled
 
 UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
 
@@ -85,7 +86,8 @@ def dropout(x: Array, rate: float, keys: Array | None, layer: int) -> Array:
         return x
 
     def keep(key: Array) -> Array:
-        return jax.random.bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape[1:])
+        key = unrolled(jax.random.fold_in(key, layer))
+        return jax.random.bernoulli(key, 1.0 - rate, x.shape[1:])
 
     return jnp.where(jax.vmap(keep)(keys), x / (1.0 - rate), 0.0).astype(x.dtype)
 
@@ -103,7 +105,8 @@ def add_noise(x: Array, std: float, keys: Array | None, layer: int) -> Array:
         return x
 
     def draw(key: Array) -> Array:
-        return jax.random.normal(jax.random.fold_in(key, layer), x.shape[1:], x.dtype)
+        key = unrolled(jax.random.fold_in(key, layer))
+        return jax.random.normal(key, x.shape[1:], x.dtype)
 
     return x + std * jax.vmap(draw)(keys)
 

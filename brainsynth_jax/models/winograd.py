@@ -81,9 +81,8 @@ def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
 
     Args:
         x: (N, H, W, C), padded already.
-        kernel: (r, r, C, features); or (2, 2, r, r, C / 4, features), that of each pixel of a block
-            where `x` is `space_to_depth`'s.
-        outputs: m, 2 or more.
+        kernel: (r, r, C, features).
+        outputs: m, 2 or more and at least r - 1.
 
     Returns:
         (N, H - r + 1, W - r + 1, features).
@@ -93,21 +92,21 @@ def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
     height, width = height - taps + 1, width - taps + 1
     down, across = -(-height // outputs), -(-width // outputs)
     size = outputs + taps - 1
-    matrices = transforms(outputs, taps)
 
     border = [
         (0, tiles * outputs + taps - 1 - side)
         for tiles, side in ((down, x.shape[1]), (across, x.shape[2]))
     ]
-    tiles = _transform_tiles(matrices.input, jnp.pad(x, ((0, 0), *border, (0, 0))), outputs)
-    filters = _transform_kernel(matrices.kernel, kernel)
+    filtering = (outputs, taps)
+    tiles = _cut_tiles(filtering, jnp.pad(x, ((0, 0), *border, (0, 0))))
+    filters = _transform_kernel(filtering, kernel)
     products = lax.dot_general(
         tiles.reshape(size**2, -1, channels),
         filters.reshape(size**2, channels, features),
         (((2,), (1,)), ((0,), (0,))),
     )
     products = products.reshape(size, size, count, down, across, features)
-    return _join_tiles((outputs, taps), products)[:, :height, :width]
+    return _join_tiles(filtering, products)[:, :height, :width]
 
 
 def _combine(matrix: np.ndarray, parts: Sequence[Array]) -> Array:
@@ -126,10 +125,17 @@ def _combine(matrix: np.ndarray, parts: Sequence[Array]) -> Array:
     return jnp.stack(rows)
 
 
-def _transform_tiles(matrix: np.ndarray, x: Array, step: int) -> Array:
+def _transform(matrix: np.ndarray, parts: Array) -> Array:
+    """(k, l, ...) -> (n, m, ...), both axes by `matrix`, which has as many columns as these."""
+    rows = _combine(matrix, list(parts))
+    return _combine(matrix, [rows[:, column] for column in range(rows.shape[1])]).swapaxes(0, 1)
+
+
+def _cut(matrix: np.ndarray, x: Array, step: int) -> Array:
     """(N, H, W, C) -> (n, n, N, tiles down, tiles across, C): `matrix` on both sides of each tile.
 
-    Tiles have as many pixels as `matrix` columns and begin every `step` pixels.
+    Tiles have as many pixels as `matrix` columns and begin every `step` pixels. The first axis is
+    that of the tiles' columns.
     """
     size = matrix.shape[1]
     down, across = ((side - size) // step + 1 for side in x.shape[1:3])
@@ -139,27 +145,78 @@ def _transform_tiles(matrix: np.ndarray, x: Array, step: int) -> Array:
     return _combine(matrix, columns)
 
 
-def _transform_kernel(matrix: np.ndarray, kernel: Array) -> Array:
-    """(..., r, r, C, features) -> (n, n, ..., C, features), the tile's columns first."""
-    taps = matrix.shape[1]
-    rows = _combine(matrix, [kernel[..., i, :, :, :] for i in range(taps)])
-    return _combine(matrix, [rows[..., j, :, :] for j in range(taps)])
+def _lay(x: Array) -> Array:
+    """(k, l, N, tiles down, tiles across, C) -> (N, H, W, C): tiles of l by k pixels in a plane."""
+    columns, rows, count, down, across, channels = x.shape
+    x = x.transpose(2, 3, 1, 4, 0, 5)
+    return x.reshape(count, down * rows, across * columns, channels)
+
+
+# The rules for gradients are there because the derived ones take up to ten times as long.
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _transform_kernel(filtering: tuple[int, int], kernel: Array) -> Array:
+    """(r, r, C, features) -> (n, n, C, features), the tile's columns first."""
+    return _transform(transforms(*filtering).kernel, kernel).swapaxes(0, 1)
+
+
+def _transform_kernel_forward(filtering: tuple[int, int], kernel: Array) -> tuple[Array, None]:
+    return _transform_kernel(filtering, kernel), None
+
+
+def _transform_kernel_backward(
+    filtering: tuple[int, int], _: None, gradient: Array
+) -> tuple[Array]:
+    return (_transform(transforms(*filtering).kernel.T, gradient).swapaxes(0, 1),)
+
+
+_transform_kernel.defvjp(_transform_kernel_forward, _transform_kernel_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cut_tiles(filtering: tuple[int, int], x: Array) -> Array:
+    """(N, H, W, C) -> (n, n, N, tiles down, tiles across, C), transformed."""
+    return _cut(transforms(*filtering).input, x, filtering[0])
+
+
+def _cut_tiles_forward(filtering: tuple[int, int], x: Array) -> tuple[Array, tuple[int, ...]]:
+    return _cut_tiles(filtering, x), x.shape
+
+
+def _cut_tiles_backward(
+    filtering: tuple[int, int], shape: tuple[int, ...], gradient: Array
+) -> tuple[Array]:
+    """Each pixel's sum over the tiles that it is in, two at most along an axis."""
+    matrix = transforms(*filtering).input.T
+    outputs, _ = filtering
+
+    def add_overlaps(parts: Array, axis: int) -> Array:
+        """(n, ...) -> (m, ...): what a tile has beyond its first m pixels belongs to the next."""
+
+        def border(part: Array, before: int) -> Array:
+            widths = [(0, 0)] * part.ndim
+            widths[axis] = (before, 1 - before)
+            return jnp.pad(part, widths)
+
+        pixels = [border(part, 0) for part in parts[:outputs]]
+        for number, part in enumerate(parts[outputs:]):
+            pixels[number] += border(part, 1)
+        return jnp.stack(pixels)
+
+    columns = add_overlaps(_combine(matrix, list(gradient)), axis=3)
+    rows = _combine(matrix, [columns[:, i] for i in range(columns.shape[1])])
+    x = _lay(add_overlaps(rows, axis=2).swapaxes(0, 1))
+    return (x[:, : shape[1], : shape[2]],)
+
+
+_cut_tiles.defvjp(_cut_tiles_forward, _cut_tiles_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _join_tiles(filtering: tuple[int, int], products: Array) -> Array:
-    """(n, n, N, tiles down, tiles across, C) -> (N, H, W, C): transformed back, side by side.
-
-    The rule for its gradient, which is `_transform_tiles`, is there because the derived one takes
-    ten times as long.
-    """
-    outputs, _ = filtering
-    matrix = transforms(*filtering).output
-    _, _, count, down, across, channels = products.shape
-    columns = _combine(matrix, list(products))
-    x = _combine(matrix, [columns[:, i] for i in range(matrix.shape[1])])
-    x = x.transpose(2, 3, 0, 4, 1, 5)
-    return x.reshape(count, down * outputs, across * outputs, channels)
+    """(n, n, N, tiles down, tiles across, C) -> (N, H, W, C): transformed back, side by side."""
+    return _lay(_transform(transforms(*filtering).output, products))
 
 
 def _join_tiles_forward(filtering: tuple[int, int], products: Array) -> tuple[Array, None]:
@@ -167,7 +224,7 @@ def _join_tiles_forward(filtering: tuple[int, int], products: Array) -> tuple[Ar
 
 
 def _join_tiles_backward(filtering: tuple[int, int], _: None, gradient: Array) -> tuple[Array]:
-    return (_transform_tiles(transforms(*filtering).output.T, gradient, filtering[0]),)
+    return (_cut(transforms(*filtering).output.T, gradient, filtering[0]),)
 
 
 _join_tiles.defvjp(_join_tiles_forward, _join_tiles_backward)

@@ -10,6 +10,7 @@ from flax import struct
 from jax import Array, lax
 
 from brainsynth_jax import losses
+from brainsynth_jax.models.random_bits import unrolled
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.image_pool import ImagePool, create_image_pool, swap_with_pool
 from brainsynth_jax.training.initialisation import initialise
@@ -128,17 +129,31 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
     def generate(params: Params, image: Array, keys: Array) -> Array:
         return model.generator.apply({"params": params}, image, keys)
 
+    def generate_all(params: Params, images: list[Array], keys: list[Array]) -> list[Array]:
+        made = generate(params, jnp.concatenate(images), jnp.concatenate(keys))
+        return jnp.split(made, len(images))
+
     def judge(params: Params, image: Array, keys: Array) -> Array:
         if model.discriminator_noise:
-            noise = jax.vmap(lambda key: jax.random.normal(key, image.shape[1:]))(keys)
+            noise = jax.vmap(lambda key: jax.random.normal(unrolled(key), image.shape[1:]))(keys)
             image = image + model.discriminator_noise * noise
         return model.discriminator.apply({"params": params}, image)
 
+    def judge_both(params, real, shown, real_keys, shown_keys):
+        images, keys = jnp.concatenate([real, shown]), jnp.concatenate([real_keys, shown_keys])
+        return jnp.split(judge(params, images, keys), 2)
+
     def generator_loss(generators, discriminators, image_a, image_b, keys):
-        fake_b = generate(generators["ab"], image_a, keys[0])
         fake_a = generate(generators["ba"], image_b, keys[1])
-        cycled_a = generate(generators["ba"], fake_b, keys[2])
-        cycled_b = generate(generators["ab"], fake_a, keys[3])
+        # Networks treat every image by itself, so one pass serves all that is known by now.
+        ab_inputs, ab_keys = [image_a, fake_a], [keys[0], keys[3]]
+        if model.identity_weight:
+            ab_inputs, ab_keys = [*ab_inputs, image_b], [*ab_keys, keys[7]]
+        fake_b, cycled_b, *same_b = generate_all(generators["ab"], ab_inputs, ab_keys)
+        ba_inputs, ba_keys = [fake_b], [keys[2]]
+        if model.identity_weight:
+            ba_inputs, ba_keys = [*ba_inputs, image_a], [*ba_keys, keys[6]]
+        cycled_a, *same_a = generate_all(generators["ba"], ba_inputs, ba_keys)
         adv_ab = losses.least_squares_real(judge(discriminators["b"], fake_b, keys[4]))
         adv_ba = losses.least_squares_real(judge(discriminators["a"], fake_a, keys[5]))
         cycle = model.cycle_weight * (
@@ -155,20 +170,24 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
             "cycle": cycle,
         }
         if model.identity_weight:
-            same_a = generate(generators["ba"], image_a, keys[6])
-            same_b = generate(generators["ab"], image_b, keys[7])
             terms["identity"] = model.identity_weight * (
-                losses.mean_absolute_error(same_a, image_a)
-                + losses.mean_absolute_error(same_b, image_b)
+                losses.mean_absolute_error(same_a[0], image_a)
+                + losses.mean_absolute_error(same_b[0], image_b)
             )
             loss = loss + terms["identity"]
         return loss, (terms, fake_a, fake_b)
 
     def discriminator_loss(discriminators, image_a, image_b, shown_a, shown_b, keys):
-        real_a = losses.least_squares_real(judge(discriminators["a"], image_a, keys[0]))
-        fake_a = losses.least_squares_fake(judge(discriminators["a"], shown_a, keys[1]))
-        real_b = losses.least_squares_real(judge(discriminators["b"], image_b, keys[2]))
-        fake_b = losses.least_squares_fake(judge(discriminators["b"], shown_b, keys[3]))
+        scores_real_a, scores_fake_a = judge_both(
+            discriminators["a"], image_a, shown_a, keys[0], keys[1]
+        )
+        scores_real_b, scores_fake_b = judge_both(
+            discriminators["b"], image_b, shown_b, keys[2], keys[3]
+        )
+        real_a = losses.least_squares_real(scores_real_a)
+        fake_a = losses.least_squares_fake(scores_fake_a)
+        real_b = losses.least_squares_real(scores_real_b)
+        fake_b = losses.least_squares_fake(scores_fake_b)
         dis_a, dis_b = (real_a + fake_a) / 2, (real_b + fake_b) / 2
         terms = {
             "Dis": dis_a + dis_b,

@@ -186,6 +186,8 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
     `score_real` and `score_fake`, mean scores; `penalty` and `augment_strength` where in use.
     """
     critic_real, critic_fake, generator_wants = _SCORINGS[model.loss]
+    # What the critic minimises on fakes is what the generator maximises: one pass serves both.
+    opposed = _SCORINGS[model.loss] is _SCORINGS["wasserstein"]
     norm_axis = axis_name if model.synchronise else None
     network_g = model.generator.clone(axis_name=norm_axis)
     network_d = model.discriminator.clone(axis_name=norm_axis)
@@ -240,9 +242,12 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
             has_aux=True,
         )
         generator_loss, wanted = jax.value_and_grad(generator_wants)(scores)
-        generator_gradients, _ = pull_back(wanted)
         fake_loss, unwanted = jax.value_and_grad(critic_fake)(scores)
-        _, fake_gradients = pull_back(unwanted)
+        generator_gradients, fake_gradients = pull_back(unwanted)
+        if opposed:
+            generator_gradients = jax.tree.map(jnp.negative, generator_gradients)
+        else:
+            generator_gradients, _ = pull_back(wanted)
         (real_loss, (terms, statistics, signs)), real_gradients = jax.value_and_grad(
             loss_on_real, has_aux=True
         )(state.discriminator, state, statistics, image, fake, keys)

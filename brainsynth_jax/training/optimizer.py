@@ -44,9 +44,11 @@ def make_schedule(learning_rate: float, total_steps: int, decay_steps: int = 0) 
     )
 
 
-def make_adam(schedule: optax.Schedule, beta1: float = 0.5) -> optax.GradientTransformation:
-    """Adam with beta2 0.999 and epsilon 1e-8; both papers set beta1 to 0.5."""
-    return optax.adam(schedule, b1=beta1, b2=0.999, eps=1e-8)
+def make_adam(
+    schedule: optax.Schedule, beta1: float = 0.5, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam with beta2 0.999; both papers set beta1 to 0.5."""
+    return optax.adam(schedule, b1=beta1, b2=0.999, eps=epsilon)
 
 
 def add_weight_decay(

@@ -26,7 +26,7 @@ def direct(x, kernel):
     )
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [(3, 2), (4, 3), (3, 4)])
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (3, 4)])
 @pytest.mark.parametrize("side", [11, 12, 13])  # whole tiles, and tiles that stick out
 def test_it_is_within_a_ten_thousandth_of_float64_with_its_gradients(outputs, taps, side):
     rng = np.random.default_rng(0)

@@ -135,11 +135,11 @@ def test_the_fakes_are_made_and_scored_once_for_both_updates():
     """XLA finds the forward passes that both losses share: the step costs less than its parts."""
     model = small_model(generator={"width": 8}, discriminator={"width": 8})
     state = create_dcgan_state(model, jax.random.key(0))
-    image = jnp.zeros((4, SIZE, SIZE, 2))
+    image = jnp.zeros((8, SIZE, SIZE, 2))
 
     def score_fakes(generator, discriminator):
         variables = {"params": generator, "batch_stats": state.generator_statistics}
-        latent = latents_of_step_0(model, 4)
+        latent = latents_of_step_0(model, 8)
         fake, _ = model.generator.apply(variables, latent, None, True, mutable=["batch_stats"])
         return model.discriminator.apply({"params": discriminator}, fake).mean()
 
@@ -155,7 +155,7 @@ def test_the_fakes_are_made_and_scored_once_for_both_updates():
         for function, which in ((score_fakes, 0), (score_fakes, 1), (score_real, 1))
     )
     shared = flops(score_fakes, *networks)
-    step = flops(make_train_step(model), state, random_batch(0, 4), KEY)
+    step = flops(make_train_step(model), state, random_batch(0, 8), KEY)
     updates = 30 * sum(leaf.size for leaf in jax.tree.leaves(networks))  # Adam's
     assert step < apart - 0.9 * shared + updates < apart
 
