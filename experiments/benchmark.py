@@ -46,7 +46,8 @@ benchmark.choice("versus", None, ("torch",), "A peer that takes turns with the p
 benchmark.string("json", None, "File for the records.")
 
 _WARM_UP_STEPS = 2
-_COMPARED_STEPS = 3
+_SMALL_WIDTH = 8
+_ALLOWED_DIFFERENCE = 1e-3
 
 
 def main() -> None:
@@ -61,6 +62,8 @@ def main() -> None:
     for name, rate in rates.items():
         print(f"Matrix products in {name}: {rate / 1e9:,.0f} billion operations a second.")
     records = []
+    if options.versus:
+        check_agreement(workloads)
     for workload in workloads:
         records += time_workload(workload, options, rates[workload.precision])
         print(describe_record(records[-1]), flush=True)
@@ -142,12 +145,35 @@ def time_workload(
     return [record]
 
 
-def start_peers(workload: Workload) -> dict[str, Contender]:
-    """PyTorch in each form that works here."""
+def check_agreement(workloads: list[Workload]) -> None:
+    """Shows, on small networks, that PyTorch's program is the same as the project's.
+
+    Raises:
+        UserError: PyTorch is not installed, or it is another program.
+    """
     try:
-        from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
+        from brainsynth_jax.benchmark.agreement import STEPS, largest_difference
     except ImportError as error:
         raise UserError(f"--versus=torch: {error}. Install it: pip install torch") from error
+    seen = {workload.name: workload for workload in workloads}
+    for name in [name for name in seen if name != "dcgan-sampling"]:
+        small = Workload(name, batch_size=2, image_size=seen[name].image_size, width=_SMALL_WIDTH)
+        difference = largest_difference(small)
+        print(
+            f"{name}: from the same weights, PyTorch's losses of {STEPS} steps differ by at most "
+            f"{difference:.1g} (relative; {_SMALL_WIDTH} channels, nothing drawn at random)."
+        )
+        if difference > _ALLOWED_DIFFERENCE:
+            raise UserError(
+                f"--versus=torch: PyTorch's {name} is not the same program (allowed: "
+                f"{_ALLOWED_DIFFERENCE}), so its time would say nothing. Please report this."
+            )
+
+
+def start_peers(workload: Workload) -> dict[str, Contender]:
+    """PyTorch in each form that works here."""
+    from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
+
     peers = {}
     for form in FORMS:
         try:

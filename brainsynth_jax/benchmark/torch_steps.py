@@ -60,10 +60,10 @@ def _place(networks: Mapping[str, nn.Module], form: str, device: str) -> dict[st
     return placed
 
 
-def _adam(*networks: nn.Module, **options: Any) -> torch.optim.Adam:
+def _adam(*networks: nn.Module, eps: float, **options: Any) -> torch.optim.Adam:
     weights = itertools.chain.from_iterable(network.parameters() for network in networks)
     trained = [weight for weight in weights if weight.requires_grad]
-    return torch.optim.Adam(trained, betas=(0.5, 0.999), eps=1e-8, fused=True, **options)
+    return torch.optim.Adam(trained, betas=(0.5, 0.999), eps=eps, fused=True, **options)
 
 
 def _autocast(precision: str, device: str) -> Any:
@@ -91,6 +91,7 @@ def make_cyclegan_step(
     form: str,
     precision: str = "float32",
     device: str = "cpu",
+    adam_epsilon: float = 1e-8,
 ) -> Step:
     """Returns `step(image_a, image_b)`, the CycleGAN paper's (`training.cyclegan`) on one batch.
 
@@ -104,6 +105,7 @@ def make_cyclegan_step(
         form: one of `FORMS`.
         precision: "float32", or "bfloat16" by autocast.
         device: "cpu" or "cuda".
+        adam_epsilon: of both optimisers.
     """
     networks = {"ab": make_generator(), "ba": make_generator()}
     networks |= {"a": make_discriminator(), "b": make_discriminator()}
@@ -111,8 +113,8 @@ def make_cyclegan_step(
         load_params(networks[name].layers, params)
     ab, ba, dis_a, dis_b = networks.values()
     run = _place(networks, form, device)
-    generator_adam = _adam(ab, ba, lr=CYCLEGAN_RATE)
-    discriminator_adam = _adam(dis_a, dis_b, lr=CYCLEGAN_RATE)
+    generator_adam = _adam(ab, ba, lr=CYCLEGAN_RATE, eps=adam_epsilon)
+    discriminator_adam = _adam(dis_a, dis_b, lr=CYCLEGAN_RATE, eps=adam_epsilon)
     pool_a, pool_b = _Pool(50), _Pool(50)
 
     def real(scores: Tensor) -> Tensor:
@@ -162,6 +164,7 @@ def make_dcgan_step(
     form: str,
     precision: str = "float32",
     device: str = "cpu",
+    adam_epsilon: float = 1e-8,
 ) -> Step:
     """Returns `step(image, latent)`, the DCGAN paper's (`training.dcgan`) on one batch.
 
@@ -173,11 +176,12 @@ def make_dcgan_step(
         form: one of `FORMS`.
         precision: "float32", or "bfloat16" by autocast.
         device: "cpu" or "cuda".
+        adam_epsilon: of both optimisers.
     """
     load_params(generator.layers, generator_params)
     load_params(discriminator.layers, discriminator_params)
     run = _place({"generator": generator, "discriminator": discriminator}, form, device)
-    options = {"lr": DCGAN_RATE, "weight_decay": DCGAN_WEIGHT_DECAY}
+    options = {"lr": DCGAN_RATE, "weight_decay": DCGAN_WEIGHT_DECAY, "eps": adam_epsilon}
     generator_adam, discriminator_adam = (
         _adam(generator, **options),
         _adam(discriminator, **options),
@@ -245,6 +249,7 @@ def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[
             state.generators,
             state.discriminators,
             *how,
+            adam_epsilon=workload.adam_epsilon,
         )
         return lambda: step(batch["image_a"], batch["image_b"])
     generator = peers.DcganGenerator(workload.image_size, width, **off)
@@ -252,7 +257,14 @@ def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[
         return _make_sampling(workload, generator, state.generator, *how)
     quiet = {} if workload.random else {"noise_std": 0.0}
     discriminator = peers.DcganDiscriminator(workload.image_size, width, **quiet)
-    step = make_dcgan_step(generator, discriminator, state.generator, state.discriminator, *how)
+    step = make_dcgan_step(
+        generator,
+        discriminator,
+        state.generator,
+        state.discriminator,
+        *how,
+        adam_epsilon=workload.adam_epsilon,
+    )
     latents = draw_batch_latents(workload)
     return lambda: step(batch["image"], next(latents))
 

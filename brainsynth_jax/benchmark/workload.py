@@ -26,9 +26,9 @@ _GENERATORS = {"cyclegan-unet": UnetGenerator, "cyclegan-resnet": ResnetGenerato
 # Channels of the first layers as published.
 PAPER_WIDTHS = {"cyclegan-unet": 64, "cyclegan-resnet": 64, "dcgan": 32, "dcgan-sampling": 32}
 
-# The papers' rates; the values do not change the time.
 # Of a step's random draws.
 _KEY = 1
+# The papers'; the values do not change the time.
 CYCLEGAN_RATE, DCGAN_RATE, DCGAN_WEIGHT_DECAY = 2e-4, 2e-4, 1e-3
 
 
@@ -41,8 +41,9 @@ class Workload(NamedTuple):
         batch_size: images in a step, of each domain; slices in a call of the sampler.
         image_size: their height and width.
         width: channels of the networks' first layers; 0 for the paper's.
-        random: whether dropout, noise and the order of the pool are as in training. Without them
-            two programs can be compared number by number.
+        random: whether dropout and noise are as in training. Without them two programs can be
+            compared number by number; Adam's epsilon is then so large that it does not make steps
+            of rounding errors.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Workload(NamedTuple):
     image_size: int = 256
     width: int = 0
     random: bool = True
+
+    @property
+    def adam_epsilon(self) -> float:
+        """The papers', or one for comparing numbers."""
+        return 1e-8 if self.random else 1e-3
 
     @property
     def first_channels(self) -> int:
@@ -64,7 +70,7 @@ def make_cyclegan(workload: Workload) -> CycleGan:
     generator = _GENERATORS[workload.name](width=width, dtype=dtype)
     if workload.name == "cyclegan-unet" and not workload.random:
         generator = generator.clone(dropout_rate=0.0)
-    adam = make_adam(make_schedule(CYCLEGAN_RATE, 1))
+    adam = make_adam(make_schedule(CYCLEGAN_RATE, 1), epsilon=workload.adam_epsilon)
     discriminator = PatchDiscriminator(width=width, dtype=dtype)
     return CycleGan(generator, discriminator, adam, adam)
 
@@ -74,7 +80,8 @@ def make_dcgan(workload: Workload) -> Dcgan:
     shared = {"width": workload.first_channels, "dtype": PRECISIONS[workload.precision]}
     off = {} if workload.random else {"dropout_rate": 0.0}
     quiet = {} if workload.random else {"noise_std": 0.0}
-    adam = add_weight_decay(make_adam(make_schedule(DCGAN_RATE, 1)), DCGAN_WEIGHT_DECAY)
+    adam = make_adam(make_schedule(DCGAN_RATE, 1), epsilon=workload.adam_epsilon)
+    adam = add_weight_decay(adam, DCGAN_WEIGHT_DECAY)
     generator = DcganGenerator(image_size=workload.image_size, **shared, **off)
     return Dcgan(generator, DcganDiscriminator(**shared, **quiet), adam, adam)
 
