@@ -192,6 +192,45 @@ def save_dice_curves(
     _save(path, figure)
 
 
+def save_growth(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Draws a benchmark's times and memory against what was changed, both axes logarithmic.
+
+    A dashed line says what the time would be if it went with the operations alone, as it does at
+    its right end.
+
+    Args:
+        path: .png file to write.
+        records: one a measurement, with `name`, `changed` (the name of one of its other values),
+            that value, `seconds_median`, `flops` and `peak_memory_mib`.
+    """
+    changes = list(dict.fromkeys(record["changed"] for record in records))
+    names = list(dict.fromkeys(record["name"] for record in records))
+    figure = _new_figure(3.6 * len(changes), 6.4, layout="constrained")
+    axes = figure.subplots(2, len(changes), squeeze=False, sharey="row", sharex="col")
+    for column, changed in enumerate(changes):
+        for name, color in zip(names, itertools.cycle(_COLORS), strict=False):
+            mine = [r for r in records if (r["name"], r["changed"]) == (name, changed)]
+            mine.sort(key=lambda record: record[changed])
+            values = [record[changed] for record in mine]
+            seconds = [record["seconds_median"] for record in mine]
+            rate = seconds[-1] / mine[-1]["flops"] if mine else 0.0
+            time, memory = axes[:, column]
+            time.plot(values, seconds, "o-", color=color, label=name)
+            time.plot(values, [rate * r["flops"] for r in mine], "--", color=color, linewidth=1)
+            memory.plot(values, [r["peak_memory_mib"] for r in mine], "o-", color=color)
+        ticks = sorted({record[changed] for record in records if record["changed"] == changed})
+        for axis in axes[:, column]:
+            axis.set_xscale("log", base=2)
+            axis.set_yscale("log")
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.grid(alpha=0.3)
+        axes[1, column].set_xlabel(changed.replace("_", " "))
+    axes[0, 0].set_ylabel("seconds a step")
+    axes[1, 0].set_ylabel("peak memory, MiB")
+    axes[0, 0].legend(fontsize="small", title="dashed: as the operations", title_fontsize="small")
+    _save(path, figure)
+
+
 def save_film(path: Path, pngs: Sequence[Path], seconds: float) -> None:
     """Writes an animated GIF of grey pictures, shown over and over.
 

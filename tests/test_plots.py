@@ -9,6 +9,7 @@ from brainsynth_jax.plots import (
     DCGAN_PANELS,
     save_curves,
     save_film,
+    save_growth,
     save_sample_grid,
 )
 
@@ -256,3 +257,24 @@ def test_pictures_of_different_sizes_are_no_film(tmp_path, save_frames):
     with pytest.raises(ValueError, match="Pictures of one size"):
         save_film(tmp_path / "film.gif", [small, large], 1.0)
     assert not (tmp_path / "film.gif").exists()
+
+
+def test_growth_has_a_row_for_time_and_one_for_memory(tmp_path):
+    records = [
+        {
+            "name": name,
+            "changed": changed,
+            changed: value,
+            "seconds_median": value * slower,
+            "flops": value**2,
+            "peak_memory_mib": 500 + value,
+        }
+        for name, slower in (("dcgan", 0.1), ("cyclegan-resnet", 1.0))
+        for changed, values in (("batch_size", (1, 2, 4)), ("width", (8, 16)))
+        for value in values
+    ]
+    save_growth(tmp_path / "growth.png", records)
+    page = read(tmp_path / "growth.png")
+    assert page.shape[:2] == pytest.approx((820, 922), abs=2)  # two columns of two
+    for half in (page[:, : page.shape[1] // 2], page[:, page.shape[1] // 2 :]):
+        assert half.std() > 10

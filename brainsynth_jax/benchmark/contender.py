@@ -38,6 +38,7 @@ class Contender:
 
     Attributes:
         facts: what the process told when it was ready.
+        import_seconds: from the start of the process until it began to build.
 
     Raises:
         Failed: it was not built.
@@ -47,8 +48,11 @@ class Contender:
         context = multiprocessing.get_context("spawn")
         self._pipe, end = context.Pipe()
         self._process = context.Process(target=_serve, args=(end, build, arguments), daemon=True)
+        start = time.perf_counter()
         self._process.start()
         end.close()
+        self._receive()
+        self.import_seconds = time.perf_counter() - start
         self.facts = self._receive()
         self._halt()
 
@@ -97,6 +101,7 @@ class Contender:
 
 def _serve(pipe: Connection, build: Callable[..., Ready], arguments: tuple) -> None:
     try:
+        pipe.send((False, None))
         ready = build(*arguments)
         pipe.send((False, dict(ready.facts)))
         while True:

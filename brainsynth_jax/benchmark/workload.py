@@ -113,12 +113,17 @@ def draw_batch_latents(workload: Workload) -> Iterator[np.ndarray]:
         yield np.asarray(draw(step))
 
 
-def prepare_step(workload: Workload) -> Ready:
+def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     """Compiles a training step, or the sampler, for the first device.
+
+    Where `cache_dir` is given, JAX keeps there what it compiled, and takes it from there when it is
+    compiled again.
 
     Its facts: `compile_seconds`, of tracing, lowering and compiling; `xla_flops`, the
     floating-point operations of a step as XLA counts them, None where it does not say.
     """
+    if cache_dir:
+        jax.config.update("jax_compilation_cache_dir", cache_dir)
     if workload.name == "dcgan-sampling":
         return _prepare_sampling(workload)
     device = jax.local_devices()[:1]

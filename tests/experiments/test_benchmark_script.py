@@ -75,3 +75,13 @@ def test_what_is_unknown_is_named_with_what_is_known(flag, hint):
     assert code == 2
     assert flag in err
     assert hint in err
+
+
+def test_reading_has_its_records(tmp_path):
+    path = tmp_path / "records.json"
+    code, _, err = run_benchmark("--only=preparation,pipeline", "--batch_sizes=2", f"--json={path}")
+    assert code == 0, err
+    preparation, pipeline = json.loads(path.read_text())
+    assert 0 < preparation["seconds_median"] < 60
+    assert pipeline["batch_size"] == 2
+    assert pipeline["slices_per_second_per_core"] > 10
