@@ -3,13 +3,13 @@
 from brainsynth_jax.benchmark.torch_steps import prepare_peer
 from brainsynth_jax.benchmark.workload import Workload, prepare_step
 
-STEPS = 3
+STEPS = 2
 
 
 def largest_difference(workload: Workload) -> float:
     """The largest relative difference of a loss in the first steps of both programs.
 
-    Both start from the same weights, see the same images and update three times; whatever the
+    Both start from the same weights, see the same images and update once in between; whatever the
     program draws at random (dropout, noise) is switched off.
 
     Args:

@@ -190,26 +190,18 @@ def make_dcgan_step(
     def step(image: np.ndarray, latent: np.ndarray) -> dict[str, Tensor]:
         image = _as_tensor(np.repeat(image, 3, axis=-1), form, device)
         latent = torch.from_numpy(np.array(latent)).to(device)
-        # The fakes' scores serve both networks.
+        generator_adam.zero_grad()
+        discriminator_adam.zero_grad()
+        # The fakes' scores serve both networks, whose wishes are opposite.
         with _autocast(precision, device):
-            scores = run["discriminator"](run["generator"](latent)).float()
-        weights = {
-            name: [weight for weight in network.parameters() if weight.requires_grad]
-            for name, network in (("generator", generator), ("discriminator", discriminator))
-        }
-        score_fake = scores.mean()
-        both = weights["generator"] + weights["discriminator"]
-        gradients = torch.autograd.grad(score_fake, both)
+            score_fake = run["discriminator"](run["generator"](latent)).float().mean()
+        score_fake.backward()
+        for weight in generator.parameters():
+            if weight.grad is not None:
+                weight.grad.neg_()
         with _autocast(precision, device):
             score_real = run["discriminator"](image).float().mean()
-        of_real = torch.autograd.grad(-score_real, weights["discriminator"])
-        count = len(weights["generator"])
-        for weight, gradient in zip(weights["generator"], gradients[:count], strict=True):
-            weight.grad = -gradient
-        for weight, of_fake, real in zip(
-            weights["discriminator"], gradients[count:], of_real, strict=True
-        ):
-            weight.grad = of_fake + real
+        (-score_real).backward()
         generator_adam.step()
         discriminator_adam.step()
         return {"Gen": -score_fake.detach(), "Dis": (score_fake - score_real).detach()}

@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +95,13 @@ def create_state(workload: Workload) -> Any:
     return create_dcgan_state(make_dcgan(workload), key)
 
 
+def make_step(workload: Workload) -> Callable[..., Any]:
+    """What `parallel.compile_step` takes: axis name -> the workload's pure step."""
+    if workload.name in _GENERATORS:
+        return partial(make_cyclegan_step, make_cyclegan(workload))
+    return partial(make_dcgan_step, make_dcgan(workload))
+
+
 def make_batch(workload: Workload) -> dict[str, np.ndarray]:
     """Random images in [-1, 1], the same for every caller."""
     rng = np.random.default_rng(0)
@@ -127,14 +135,10 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     if workload.name == "dcgan-sampling":
         return _prepare_sampling(workload)
     device = jax.local_devices()[:1]
-    make_step = {
-        True: lambda axis_name: make_cyclegan_step(make_cyclegan(workload), axis_name),
-        False: lambda axis_name: make_dcgan_step(make_dcgan(workload), axis_name),
-    }[workload.name in _GENERATORS]
     state = place_state(create_state(workload), device)
     batch, key = make_batch(workload), jax.random.key(_KEY)
     start = time.perf_counter()
-    step = compile_step(make_step, device).lower(state, batch, key).compile()
+    step = compile_step(make_step(workload), device).lower(state, batch, key).compile()
     compile_seconds = time.perf_counter() - start
 
     def run() -> dict[str, Any]:
