@@ -8,15 +8,14 @@ medians and spread; with --versus=torch, PyTorch's time for the same beside them
   python experiments/benchmark.py --only=dcgan --batch_sizes=8,16 --precisions=float32,bfloat16
   python experiments/benchmark.py --versus=torch                   # pip install torch
   python experiments/benchmark.py --only=preparation,pipeline      # reading; batch after batch
+  python experiments/benchmark.py --only=dcgan --growth=growth.png # with size, batch and width
   python experiments/benchmark.py --json=benchmark.json
 """
 
-import os
-import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import mean, median, quantiles
+from statistics import mean, median
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,23 +23,20 @@ import command_line
 import jax
 from command_line import FlagGroup, given_flags, resolve_flags
 
-from brainsynth_jax.benchmark import machine, operations
-from brainsynth_jax.benchmark.contender import Contender, Failed
+from brainsynth_jax.benchmark import machine
+from brainsynth_jax.benchmark.contender import Failed
 from brainsynth_jax.benchmark.growth import list_growth
-from brainsynth_jax.benchmark.workload import (
-    PAPER_WIDTHS,
-    Workload,
-    make_cyclegan,
-    make_dcgan,
-    prepare_step,
-)
+from brainsynth_jax.benchmark.timing import spread, time_workload
+from brainsynth_jax.benchmark.workload import PAPER_WIDTHS, SAMPLING, Workload, check_image_size
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import write_json
 from brainsynth_jax.models.blocks import PRECISIONS
 
 benchmark = FlagGroup("What is timed")
 benchmark.string(
-    "only", "cyclegan-unet,cyclegan-resnet,dcgan,dcgan-sampling", "Names, with commas between."
+    "only",
+    "cyclegan-unet,cyclegan-resnet,dcgan,dcgan-sampling",
+    "Names, with commas between; also preparation (of a patient) and pipeline (batches).",
 )
 benchmark.string("batch_sizes", "1", "Images of each domain in a step, with commas between.")
 benchmark.string("precisions", "float32", "float32, bfloat16 or both, with a comma between.")
@@ -51,92 +47,107 @@ benchmark.choice("versus", None, ("torch",), "A peer that takes turns with the p
 benchmark.string(
     "growth",
     None,
-    "PNG file: draws how time and memory grow with image size, batch and width, instead of the "
-    "above; a quarter of an hour for each name on two cores.",
+    "PNG file: draws how time and memory grow with image size, batch and width, each in turn from "
+    "a small base, instead of the sizes above; ten minutes for each name on two cores.",
 )
 benchmark.string("json", None, "File for the records.")
 
-READING = {"preparation", "pipeline"}
+READING = ("preparation", "pipeline")
 _SUBJECTS = 8
-_WARM_UP_STEPS = 2
-_GROWTH_ROUNDS = 3
 _SMALL_WIDTH = 8
 _ALLOWED_DIFFERENCE = 1e-2
 
 
 def main() -> None:
-    """Workloads -> contenders -> steps in turn -> records -> table."""
+    """Flags -> workloads -> records -> table and files."""
     options = SimpleNamespace(**resolve_flags(given_flags()))
     workloads = list_workloads(options)
-    path = _new_file("json", options.json)
-    plot = _new_file("growth", options.growth)
-    print(f"{machine.describe_processor()}, {jax.local_device_count()} x {jax.default_backend()}")
-    rates = {name: machine.product_rate(name) for name in options.precisions.split(",")}
-    for name, rate in rates.items():
+    path, plot = new_file("json", options.json), new_file("growth", options.growth)
+    describe = describe_against_peer if options.versus else describe_step
+    print(f"{machine.describe_processor()}; {jax.default_backend()}; JAX {jax.__version__}")
+    for name in dict.fromkeys(workload.precision for _, workload in workloads):
+        rate = machine.product_rate(name)
         print(f"Matrix products in {name}: {rate / 1e9:,.0f} billion operations a second.")
+    prepare_peer, forms = check_peer(workloads) if options.versus else (None, ())
+
     records = []
+    if workloads:
+        print(describe(None))
+    for changed, workload in workloads:
+        try:
+            record = time_workload(workload, options.rounds, forms, prepare_peer)
+        except Failed as failure:
+            print(f"warning: {name_workload(workload)} is left out: {failure}.")
+            continue
+        records.append(record | ({"changed": changed} if changed else {}))
+        print(describe(record), flush=True)
+        save_records(path, records)
+    for record in time_reading(options):
+        records.append(record)
+        print(describe_reading(record), flush=True)
+        save_records(path, records)
+    if not records:
+        raise UserError(
+            "Nothing could be timed; each reason is above. Try a smaller --image_size, "
+            "--batch_sizes or --width."
+        )
     if plot:
-        for record in time_growth(workloads, rates):
-            print(describe_record(record), flush=True)
-            records.append(record)
-            if path:
-                write_json(path, records)
-        from brainsynth_jax.plots import save_growth  # benchmark.py goes without matplotlib
+        from brainsynth_jax.plots import save_growth  # steps are measured without matplotlib
 
-        save_growth(plot, records)
-        return
-    if options.versus:
-        check_agreement(workloads)
-    for workload in workloads:
-        records.append(time_workload(workload, options, rates[workload.precision]))
-        print(describe_record(records[-1]), flush=True)
-        if path:
-            write_json(path, records)
-    if READING & set(options.only.split(",")):
-        for record in time_reading(options):
-            print(describe_reading(record), flush=True)
-            records.append(record)
-        if path:
-            write_json(path, records)
+        save_growth(plot, [record for record in records if "changed" in record])
 
 
-def _new_file(flag: str, name: str | None) -> Path | None:
+def new_file(flag: str, name: str | None) -> Path | None:
+    """The path, of a file that does not exist yet."""
     path = Path(name).expanduser() if name else None
     if path and path.exists():
         raise UserError(f"--{flag}={path} exists already. Give another name, or remove it.")
+    if path and not path.parent.is_dir():
+        raise UserError(f"--{flag}={path}: there is no folder {path.parent}. Make it first.")
     return path
 
 
-def time_growth(workloads: list[Workload], rates: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """A record of each size, batch and width, of each training step that is asked for."""
-    few = SimpleNamespace(versus=None, rounds=_GROWTH_ROUNDS)
-    for name in dict.fromkeys(workload.name for workload in workloads):
-        if name != "dcgan-sampling":
-            for changed, workload in list_growth(name):
-                record = time_workload(workload, few, next(iter(rates.values())))
-                yield record | {"changed": changed}
+def save_records(path: Path | None, records: list[dict[str, Any]]) -> None:
+    """Writes what there is so far."""
+    if path:
+        write_json(path, records)
 
 
-def list_workloads(options: SimpleNamespace) -> list[Workload]:
-    """Every combination that the flags ask for."""
-    names = _parse("only", options.only, (*PAPER_WIDTHS, *sorted(READING)))
-    precisions = _parse("precisions", options.precisions, PRECISIONS)
+def list_workloads(options: SimpleNamespace) -> list[tuple[str | None, Workload]]:
+    """What --growth changes, or None, and each workload that the flags ask for."""
+    names = [
+        name
+        for name in parse_names("only", options.only, (*PAPER_WIDTHS, *READING))
+        if name not in READING
+    ]
+    precisions = parse_names("precisions", options.precisions, PRECISIONS)
     sizes = options.batch_sizes.split(",")
     if not all(size.isdecimal() and int(size) for size in sizes):
         raise UserError(
             f"--batch_sizes={options.batch_sizes}: numbers above 0 with commas between are "
             "needed, such as 1,8."
         )
-    return [
+    if options.growth:
+        steps = [name for name in names if name != SAMPLING]
+        if not steps:
+            raise UserError(
+                f"--growth={options.growth}: --only={options.only} has no training step. Choose "
+                f"from {', '.join(name for name in PAPER_WIDTHS if name != SAMPLING)}."
+            )
+        return [pair for name in steps for pair in list_growth(name, precisions[0])]
+    workloads = [
         Workload(name, precision, int(size), options.image_size, options.width)
         for name in names
-        if name not in READING
         for precision in precisions
         for size in sizes
     ]
+    for workload in workloads:
+        check_image_size(workload)
+    return [(None, workload) for workload in workloads]
 
 
-def _parse(flag: str, text: str, allowed: Any) -> list[str]:
+def parse_names(flag: str, text: str, allowed: Any) -> list[str]:
+    """The words between the commas, each of which has to be allowed."""
     names = text.split(",")
     if unknown := [name for name in names if name not in allowed]:
         raise UserError(
@@ -146,71 +157,23 @@ def _parse(flag: str, text: str, allowed: Any) -> list[str]:
     return names
 
 
-def time_workload(
-    workload: Workload, options: SimpleNamespace, product_rate: float
-) -> dict[str, Any]:
-    """The project's time and, with a peer, its best form's."""
-    with tempfile.TemporaryDirectory() as cache_dir:
-        contenders = {"jax": Contender(prepare_step, workload, cache_dir)}
-        again = Contender(prepare_step, workload, cache_dir)
-        again.close()
-    if options.versus:
-        contenders |= start_peers(workload)
-    for contender in contenders.values():
-        for _ in range(_WARM_UP_STEPS):
-            contender.step()
-        contender.forget_peak()
-    seconds = {name: [] for name in contenders}
-    for _ in range(options.rounds):
-        for name in random.sample(list(contenders), len(contenders)):
-            seconds[name].append(contenders[name].step())
-    ours = contenders["jax"]
-    flops = count_flops(workload)
-    record = {
-        "name": workload.name,
-        "backend": jax.default_backend(),
-        "precision": workload.precision,
-        "batch_size": workload.batch_size,
-        "image_size": workload.image_size,
-        "width": workload.first_channels,
-        "seconds_median": median(seconds["jax"]),
-        "seconds_spread": _spread(seconds["jax"]),
-        "peak_memory_mib": ours.peak_memory_mib(),
-        "flops": flops,
-        "xla_flops": ours.facts["xla_flops"],
-        "share_of_product_rate": flops / median(seconds["jax"]) / product_rate,
-        "import_seconds": ours.import_seconds,
-        "compile_seconds": ours.facts["compile_seconds"],
-        "compile_seconds_from_cache": again.facts["compile_seconds"],
-    }
-    peers = {name: median(times) for name, times in seconds.items() if name != "jax"}
-    if peers:
-        best = min(peers, key=peers.get)
-        ratios = [a / b for a, b in zip(seconds["jax"], seconds[best], strict=True)]
-        record |= {
-            "torch_form": best,
-            "torch_seconds_median": peers[best],
-            "torch_peak_memory_mib": contenders[best].peak_memory_mib(),
-            "ratio": median(ratios),
-        }
-    for contender in contenders.values():
-        contender.close()
-    return record
-
-
-def check_agreement(workloads: list[Workload]) -> None:
-    """Shows, on small networks, that PyTorch's program is the same as the project's.
+def check_peer(
+    workloads: list[tuple[str | None, Workload]],
+) -> tuple[Callable, tuple[str, ...]]:
+    """PyTorch's program and its forms, once it is shown, on small networks, to be the project's.
 
     Raises:
         UserError: PyTorch is not installed, or it is another program.
     """
     try:
         from brainsynth_jax.benchmark.agreement import STEPS, largest_difference
+        from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
     except ImportError as error:
         raise UserError(f"--versus=torch: {error}. Install it: pip install torch") from error
-    seen = {workload.name: workload for workload in workloads}
-    for name in [name for name in seen if name != "dcgan-sampling"]:
-        small = Workload(name, batch_size=2, image_size=seen[name].image_size, width=_SMALL_WIDTH)
+    sizes = {workload.name: workload.image_size for _, workload in workloads}
+    sizes.pop(SAMPLING, None)
+    for name, size in sizes.items():
+        small = Workload(name, batch_size=2, image_size=size, width=_SMALL_WIDTH)
         difference = largest_difference(small)
         print(
             f"{name}: from the same weights, PyTorch's losses of {STEPS} steps differ by at most "
@@ -221,52 +184,18 @@ def check_agreement(workloads: list[Workload]) -> None:
                 f"--versus=torch: PyTorch's {name} is not the same program (allowed: "
                 f"{_ALLOWED_DIFFERENCE}), so its time would say nothing. Please report this."
             )
-
-
-def start_peers(workload: Workload) -> dict[str, Contender]:
-    """PyTorch in each form that works here."""
-    from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
-
-    peers = {}
-    for form in FORMS:
-        try:
-            peers[form] = Contender(prepare_peer, workload, form)
-        except Failed as failure:
-            print(f"warning: PyTorch, {form}: {failure}")
-    return peers
-
-
-def count_flops(workload: Workload) -> int:
-    """Operations of a step, by hand."""
-    if workload.name in ("dcgan", "dcgan-sampling"):
-        model = make_dcgan(workload)
-        if workload.name == "dcgan-sampling":
-            one = operations.count_sampling(model.generator, model.latent_size)
-        else:
-            one = operations.count_dcgan(
-                model.generator, model.discriminator, model.latent_size, workload.image_size
-            )
-    else:
-        model = make_cyclegan(workload)
-        one = operations.count_cyclegan(model.generator, model.discriminator, workload.image_size)
-    return one * workload.batch_size
-
-
-def _spread(seconds: list[float]) -> float:
-    """The middle half's width."""
-    if len(seconds) < 2:
-        return 0.0
-    low, _, high = quantiles(seconds, n=4, method="inclusive")
-    return high - low
+    return prepare_peer, FORMS
 
 
 def time_reading(options: SimpleNamespace) -> Iterator[dict[str, Any]]:
     """Records of preparing made-up patients of BraTS's size, and of batches of their slices."""
+    names = set(READING) & set(options.only.split(","))
+    if not names:
+        return
     # Whoever measures steps on a bare machine has no readers.
     from brainsynth_jax.benchmark.reading import time_pipeline, time_preparation, write_subjects
 
-    names = set(options.only.split(","))
-    common = {"backend": "cpu", "image_size": 256, "cores": os.cpu_count()}
+    common = {"backend": "cpu", "image_size": 256, "cores": machine.count_cores()}
     with tempfile.TemporaryDirectory() as folder:
         write_subjects(Path(folder, "patients"), _SUBJECTS)
         dataset, seconds = time_preparation(Path(folder, "patients"), Path(folder, "cache"))
@@ -279,41 +208,62 @@ def time_reading(options: SimpleNamespace) -> Iterator[dict[str, Any]]:
                 **common,
                 "batch_size": size,
                 "seconds_median": median(times),
-                "seconds_spread": _spread(times),
-                "slices_per_second_per_core": 2 * size / mean(times) / os.cpu_count(),
+                "seconds_spread": spread(times),
+                "slices_per_second_per_core": 2 * size / mean(times) / machine.count_cores(),
             }
 
 
 def describe_reading(record: dict[str, Any]) -> str:
-    """One line of the table."""
+    """One line."""
     if record["name"] == "preparation":
         return (
-            f"preparation      {record['seconds_median']:.2f} s a patient (FLAIR and mask of "
-            f"240x240x155, {_SUBJECTS} patients one after the other, {record['cores']} cores)"
+            f"preparation: {record['seconds_median']:.2f} s a patient (FLAIR and mask of "
+            f"240x240x155; {_SUBJECTS} patients shared by {record['cores']} cores)"
         )
     return (
-        f"pipeline         batch {record['batch_size']:3}  {1e3 * record['seconds_median']:.1f} ms "
-        f"(spread {1e3 * record['seconds_spread']:.1f}), "
+        f"pipeline, batch {record['batch_size']}: {1e3 * record['seconds_median']:.1f} ms (spread "
+        f"{1e3 * record['seconds_spread']:.1f}), "
         f"{record['slices_per_second_per_core']:,.0f} slices a second and core"
     )
 
 
-def describe_record(record: dict[str, Any]) -> str:
-    """One line of the table."""
-    cached = record["compile_seconds_from_cache"]
-    line = (
-        f"{record['name']:16} {record['precision']:9} batch {record['batch_size']:3}  "
-        f"{record['seconds_median']:8.3f} s (spread {record['seconds_spread']:.3f})  "
-        f"{record['peak_memory_mib'] or 0:7,.0f} MiB  {record['flops'] / 1e9:8,.0f} GFLOP  "
-        f"{record['share_of_product_rate']:4.0%} of the rate  compiled in "
-        f"{record['compile_seconds']:.0f} s, from cache in {cached:.1f} s"
+def name_workload(workload: Workload) -> str:
+    """For a message."""
+    return (
+        f"{workload.name}, {workload.precision}, batch {workload.batch_size}, "
+        f"{workload.image_size} pixels, width {workload.first_channels}"
     )
-    if "ratio" in record:
-        line += (
-            f"  torch {record['torch_form']} {record['torch_seconds_median']:.3f} s, "
-            f"ratio {record['ratio']:.2f}"
+
+
+def describe_step(record: dict[str, Any] | None) -> str:
+    """A row of the table; its head for None. GFLOP are counted by hand and by XLA."""
+    if record is None:
+        return (
+            "\nname             precision batch pixels width  seconds (spread)     MiB    GFLOP "
+            "by XLA of rate  compile cached"
         )
-    return line
+    by_xla = record["xla_flops"]
+    return (
+        f"{record['name']:16} {record['precision']:9} {record['batch_size']:5} "
+        f"{record['image_size']:6} {record['width']:5} {record['seconds_median']:8.3f} "
+        f"({record['seconds_spread']:.3f}) {record['peak_memory_mib'] or 0:8,.0f} "
+        f"{record['flops'] / 1e9:7,.0f} {f'{by_xla / 1e9:,.0f}' if by_xla else '-':>7} "
+        f"{record['share_of_product_rate']:7.0%} {record['compile_seconds']:6.1f} s "
+        f"{record['compile_seconds_from_cache']:4.1f} s"
+    )
+
+
+def describe_against_peer(record: dict[str, Any] | None) -> str:
+    """A row of the table, with the peer's fastest form and its time; its head for None."""
+    if record is None:
+        return f"{describe_step(None)}  PyTorch                seconds      MiB  ratio"
+    if "ratio" not in record:
+        return describe_step(record)
+    return (
+        f"{describe_step(record)}  {record['torch_version']:9} {record['torch_form']:13}"
+        f"{record['torch_seconds_median']:7.3f} {record['torch_peak_memory_mib'] or 0:8,.0f} "
+        f"{record['ratio']:6.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import compiler
-import jax
-from absl import app, flags
-from absl import logging as absl_logging
+import environment
 
-from brainsynth_jax.errors import UserError
+environment.set_environment()  # first of all, for it may start Python again
 
-compiler.set_flags()
+import jax  # noqa: E402
+from absl import app, flags  # noqa: E402
+from absl import logging as absl_logging  # noqa: E402
+
+from brainsynth_jax.errors import UserError  # noqa: E402
 
 FLAGS = flags.FLAGS
 _WIDTH = 98

@@ -17,6 +17,7 @@ generators' weights, which is what works in minutes on a laptop.
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import command_line
@@ -226,10 +227,10 @@ def main() -> None:
         shown=("Gen_AB", "Gen_BA", "cycle", "Dis_A", "Dis_B"),
     )
     print(describe_run(options, dataset, state, devices))
+    make_step = partial(make_train_step, model)
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        step = make_train_step(model)
-        print(estimate_cost(step, state, batch, step_key, plan.total_steps, len(devices)))
+        print(estimate_cost(make_step, state, batch, step_key, plan.total_steps, devices))
         return
 
     workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
@@ -243,7 +244,7 @@ def main() -> None:
             "cyclegan",
             workdir,
             state,
-            lambda axis_name: make_train_step(model, axis_name),
+            make_step,
             lambda step: open_batches(options, dataset, step),
             step_key,
             plan,

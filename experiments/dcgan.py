@@ -20,6 +20,7 @@ layer norm in the discriminator, augmented real and made slices, averaged weight
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import command_line
@@ -301,10 +302,10 @@ def main() -> None:
         shown=("Gen", "Dis", "score_real", "score_fake"),
     )
     print(describe_run(options, dataset, state, steps_per_epoch, devices))
+    make_step = partial(make_train_step, model)
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        step = make_train_step(model)
-        print(estimate_cost(step, state, batch, step_key, plan.total_steps, len(devices)))
+        print(estimate_cost(make_step, state, batch, step_key, plan.total_steps, devices))
         return
 
     workdir = run.workdir or claim_run_folder(Path("runs"), "dcgan")
@@ -324,7 +325,7 @@ def main() -> None:
             "dcgan",
             workdir,
             state,
-            lambda axis_name: make_train_step(model, axis_name),
+            make_step,
             lambda step: open_batches(options, dataset, step),
             step_key,
             plan,

@@ -1,47 +1,56 @@
-"""What a run will cost, found by compiling its step and taking it twice."""
+"""What a run will cost, found by compiling its step and taking it a few times."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from brainsynth_jax.progress import duration
+from brainsynth_jax.training.memory import peak_memory_mib
+from brainsynth_jax.training.parallel import compile_step, place_state
 
-_TIMED_STEPS = 2
+_TIMED_STEPS = 3
 
 
 def estimate_cost(
-    train_step: Callable,
+    make_step: Callable[[str | None], Callable],
     state: Any,
     batch: Mapping[str, np.ndarray],
     key: jax.Array,
     total_steps: int,
-    device_count: int,
+    devices: Sequence[jax.Device],
 ) -> str:
     """One paragraph: seconds a step, time of all steps, memory of a device, time to compile.
 
-    The step is taken on one device with its share of the batch; what devices lose to talking to
-    each other, evaluation and reading are not in it.
+    The step is taken on the first device with its share of the batch; what devices lose to talking
+    to each other, evaluation and reading are not in it. A run on one device finds this step
+    compiled in the cache.
+
+    Args:
+        make_step: as `parallel.compile_step` takes it.
+        state: a first one; used up.
+        batch: of all devices.
+        key: the run's random key.
+        total_steps: of the whole run.
+        devices: that it would train on.
     """
-    share = {
-        name: jnp.asarray(values[: len(values) // device_count]) for name, values in batch.items()
-    }
+    share = {name: values[: len(values) // len(devices)] for name, values in batch.items()}
     start = time.perf_counter()
-    step = jax.jit(train_step).lower(state, share, key).compile()
+    state = place_state(state, devices[:1])
+    step = compile_step(make_step, devices[:1]).lower(state, share, key).compile()
     compile_seconds = time.perf_counter() - start
-    jax.block_until_ready(step(state, share, key))
-    start = time.perf_counter()
-    for _ in range(_TIMED_STEPS):
-        jax.block_until_ready(step(state, share, key))
-    step_seconds = (time.perf_counter() - start) / _TIMED_STEPS
-    memory = step.memory_analysis()
-    # The state going in and the state coming out share their buffers in a real run.
-    held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    seconds = []
+    for _ in range(1 + _TIMED_STEPS):  # the first one warms up
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(step(state, share, key))
+        seconds.append(time.perf_counter() - start)
+    step_seconds = median(seconds[1:])
+    each = f" for each of {len(devices)} devices" if len(devices) > 1 else ""
     return (
         f"Estimate: {step_seconds:.2g} s a step, {duration(total_steps * step_seconds)} for "
-        f"{total_steps} steps after {compile_seconds:.0f} s to compile; {held / 2**20:.0f} MiB of "
-        f"memory on each of {device_count} device(s). Nothing was trained."
+        f"{total_steps} steps after {compile_seconds:.0f} s to compile; {peak_memory_mib():.0f} "
+        f"MiB of memory{each}. Nothing was trained."
     )

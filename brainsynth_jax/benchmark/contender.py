@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from brainsynth_jax.benchmark import machine
 
@@ -34,7 +34,7 @@ class Failed(Exception):
 
 
 class Contender:
-    """Starts a process, builds in it and waits until it is ready.
+    """Starts a process, builds in it and waits until it is ready; a context that ends it.
 
     Attributes:
         facts: what the process told when it was ready.
@@ -51,10 +51,20 @@ class Contender:
         start = time.perf_counter()
         self._process.start()
         end.close()
-        self._receive()
-        self.import_seconds = time.perf_counter() - start
-        self.facts = self._receive()
-        self._halt()
+        try:
+            self._receive()
+            self.import_seconds = time.perf_counter() - start
+            self.facts = self._receive()
+            self._halt()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def step(self) -> float:
         """Seconds of one step."""
@@ -69,12 +79,10 @@ class Contender:
         return self._ask("peak")
 
     def close(self) -> None:
-        """Ends the process."""
-        os.kill(self._process.pid, signal.SIGCONT)
-        self._pipe.close()
-        self._process.join(5)
+        """Ends the process, halted or not."""
         self._process.kill()
         self._process.join()
+        self._pipe.close()
 
     def _ask(self, command: str) -> Any:
         os.kill(self._process.pid, signal.SIGCONT)
@@ -92,14 +100,21 @@ class Contender:
             failed, answer = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise Failed(f"its process ended with status {self._process.exitcode}") from None
+            raise Failed(_describe_end(self._process.exitcode)) from None
         if failed:
-            self.close()
             raise Failed(answer)
         return answer
 
 
+def _describe_end(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "its process was killed, as it is where memory runs out"
+    return f"its process ended with status {status}"
+
+
 def _serve(pipe: Connection, build: Callable[..., Ready], arguments: tuple) -> None:
+    # A Ctrl-C reaches every process of the terminal; the one that started this ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pipe.send((False, None))
         ready = build(*arguments)

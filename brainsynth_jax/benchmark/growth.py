@@ -12,14 +12,15 @@ _BASE = {"image_size": 128, "batch_size": 2, "width": 16}
 _UNET_SIDES = (256, 512)  # what it can halve eight times
 
 
-def list_growth(name: str) -> Iterator[tuple[str, Workload]]:
+def list_growth(name: str, precision: str = "float32") -> Iterator[tuple[str, Workload]]:
     """What is changed, "image_size", "batch_size" or "width", and the workload.
 
     Args:
         name: of a training step.
+        precision: one of `blocks.PRECISIONS`.
     """
     unet = name == "cyclegan-unet"
-    base = Workload(name, **(_BASE | ({"image_size": 256} if unet else {})))
+    base = Workload(name, precision, **(_BASE | ({"image_size": 256} if unet else {})))
     for side in _UNET_SIDES if unet else _SIDES:
         yield "image_size", base._replace(image_size=side)
     for batch_size in _BATCH_SIZES:

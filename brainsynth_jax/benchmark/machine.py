@@ -1,8 +1,10 @@
 """The machine that is measured on: its name, its memory, its rate at matrix products."""
 
 import contextlib
+import os
 import platform
 import time
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -23,7 +25,15 @@ def describe_processor() -> str:
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
-    return name
+    cores = count_cores()
+    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def forget_peak_memory() -> None:
@@ -41,8 +51,11 @@ def peak_memory_mib() -> float | None:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
 
 
+@cache
 def product_rate(precision: str) -> float:
     """Floating-point operations a second of a large square matrix product, the best of several.
+
+    Measured once.
 
     Args:
         precision: one of `blocks.PRECISIONS`.

@@ -12,7 +12,30 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from brainsynth_jax.benchmark.workload import (
+    CYCLEGANS,
+    SAMPLING,
+    Workload,
+    make_cyclegan,
+    make_dcgan,
+)
 from brainsynth_jax.models.blocks import Conv, Upsample
+
+
+def count_operations(workload: Workload) -> int:
+    """Of one step of the workload, or of one call of the sampler."""
+    if workload.name in CYCLEGANS:
+        model = make_cyclegan(workload)
+        one = count_cyclegan(model.generator, model.discriminator, workload.image_size)
+    elif workload.name == SAMPLING:
+        model = make_dcgan(workload)
+        one = count_sampling(model.generator, model.latent_size)
+    else:
+        model = make_dcgan(workload)
+        one = count_dcgan(
+            model.generator, model.discriminator, model.latent_size, workload.image_size
+        )
+    return one * workload.batch_size
 
 
 def count_forward(network: nn.Module, *arguments: jax.ShapeDtypeStruct) -> int:

@@ -15,8 +15,10 @@ from brainsynth_jax.benchmark.contender import Ready
 from brainsynth_jax.benchmark.torch_networks import Params, load_params
 from brainsynth_jax.benchmark.workload import (
     CYCLEGAN_RATE,
+    CYCLEGANS,
     DCGAN_RATE,
     DCGAN_WEIGHT_DECAY,
+    SAMPLING,
     Workload,
     create_state,
     draw_batch_latents,
@@ -230,7 +232,7 @@ def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[
     state, batch = create_state(workload), make_batch(workload)
     how, width = (form, workload.precision, device), workload.first_channels
     off = {} if workload.random else {"dropout_rate": 0.0}
-    if workload.name in ("cyclegan-unet", "cyclegan-resnet"):
+    if workload.name in CYCLEGANS:
         make_generator = {
             "cyclegan-unet": lambda: peers.UnetGenerator(width, **off),
             "cyclegan-resnet": lambda: peers.ResnetGenerator(width),
@@ -245,7 +247,7 @@ def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[
         )
         return lambda: step(batch["image_a"], batch["image_b"])
     generator = peers.DcganGenerator(workload.image_size, width, **off)
-    if workload.name == "dcgan-sampling":
+    if workload.name == SAMPLING:
         return _make_sampling(workload, generator, state.generator, *how)
     quiet = {} if workload.random else {"noise_std": 0.0}
     discriminator = peers.DcganDiscriminator(workload.image_size, width, **quiet)

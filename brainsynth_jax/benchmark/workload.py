@@ -10,22 +10,23 @@ import jax
 import numpy as np
 
 from brainsynth_jax.benchmark.contender import Ready
+from brainsynth_jax.models import dcgan, resnet, unet
 from brainsynth_jax.models.blocks import PRECISIONS
-from brainsynth_jax.models.dcgan import DcganDiscriminator, DcganGenerator
 from brainsynth_jax.models.patch import PatchDiscriminator
-from brainsynth_jax.models.resnet import ResnetGenerator
-from brainsynth_jax.models.unet import UnetGenerator
 from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state
 from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
 from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latents, split_keys
 from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
+from brainsynth_jax.training.memory import peak_device_memory_mib
 from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
 from brainsynth_jax.training.parallel import compile_step, place_state
 from brainsynth_jax.training.sampler import Sampler
 
-_GENERATORS = {"cyclegan-unet": UnetGenerator, "cyclegan-resnet": ResnetGenerator}
+CYCLEGANS = {"cyclegan-unet": unet.UnetGenerator, "cyclegan-resnet": resnet.ResnetGenerator}
+SAMPLING = "dcgan-sampling"
 # Channels of the first layers as published.
-PAPER_WIDTHS = {"cyclegan-unet": 64, "cyclegan-resnet": 64, "dcgan": 32, "dcgan-sampling": 32}
+PAPER_WIDTHS = {"cyclegan-unet": 64, "cyclegan-resnet": 64, "dcgan": 32, SAMPLING: 32}
+_SIZE_CHECKS = {"cyclegan-unet": unet.check_image_size, "cyclegan-resnet": resnet.check_image_size}
 
 # Of a step's random draws.
 _KEY = 1
@@ -65,10 +66,15 @@ class Workload(NamedTuple):
         return self.width or PAPER_WIDTHS[self.name]
 
 
+def check_image_size(workload: Workload) -> None:
+    """Raises UserError unless the workload's networks can take such images."""
+    _SIZE_CHECKS.get(workload.name, dcgan.check_image_size)(workload.image_size)
+
+
 def make_cyclegan(workload: Workload) -> CycleGan:
     """The CycleGAN paper's, with the workload's generator."""
     dtype, width = PRECISIONS[workload.precision], workload.first_channels
-    generator = _GENERATORS[workload.name](width=width, dtype=dtype)
+    generator = CYCLEGANS[workload.name](width=width, dtype=dtype)
     if workload.name == "cyclegan-unet" and not workload.random:
         generator = generator.clone(dropout_rate=0.0)
     adam = make_adam(make_schedule(CYCLEGAN_RATE, 1), epsilon=workload.adam_epsilon)
@@ -83,21 +89,21 @@ def make_dcgan(workload: Workload) -> Dcgan:
     quiet = {} if workload.random else {"noise_std": 0.0}
     adam = make_adam(make_schedule(DCGAN_RATE, 1), epsilon=workload.adam_epsilon)
     adam = add_weight_decay(adam, DCGAN_WEIGHT_DECAY)
-    generator = DcganGenerator(image_size=workload.image_size, **shared, **off)
-    return Dcgan(generator, DcganDiscriminator(**shared, **quiet), adam, adam)
+    generator = dcgan.DcganGenerator(image_size=workload.image_size, **shared, **off)
+    return Dcgan(generator, dcgan.DcganDiscriminator(**shared, **quiet), adam, adam)
 
 
 def create_state(workload: Workload) -> Any:
     """The first state of seed 0."""
     key = jax.random.key(0)
-    if workload.name in _GENERATORS:
+    if workload.name in CYCLEGANS:
         return create_cyclegan_state(make_cyclegan(workload), key, workload.image_size)
     return create_dcgan_state(make_dcgan(workload), key)
 
 
 def make_step(workload: Workload) -> Callable[..., Any]:
     """What `parallel.compile_step` takes: axis name -> the workload's pure step."""
-    if workload.name in _GENERATORS:
+    if workload.name in CYCLEGANS:
         return partial(make_cyclegan_step, make_cyclegan(workload))
     return partial(make_dcgan_step, make_dcgan(workload))
 
@@ -106,7 +112,7 @@ def make_batch(workload: Workload) -> dict[str, np.ndarray]:
     """Random images in [-1, 1], the same for every caller."""
     rng = np.random.default_rng(0)
     shape = (workload.batch_size, workload.image_size, workload.image_size, 1)
-    names = ("image_a", "image_b") if workload.name in _GENERATORS else ("image",)
+    names = ("image_a", "image_b") if workload.name in CYCLEGANS else ("image",)
     images = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name in names}
     return images | {"index": np.arange(workload.batch_size, dtype=np.int32)}
 
@@ -132,7 +138,7 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     """
     if cache_dir:
         jax.config.update("jax_compilation_cache_dir", cache_dir)
-    if workload.name == "dcgan-sampling":
+    if workload.name == SAMPLING:
         return _prepare_sampling(workload)
     device = jax.local_devices()[:1]
     state = place_state(create_state(workload), device)
@@ -147,7 +153,7 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
         return jax.block_until_ready((state, metrics))[1]
 
     facts = {"compile_seconds": compile_seconds, "xla_flops": _count_flops(step)}
-    return Ready(run, facts, _peak_memory)
+    return Ready(run, facts, peak_device_memory_mib)
 
 
 def _prepare_sampling(workload: Workload) -> Ready:
@@ -159,14 +165,8 @@ def _prepare_sampling(workload: Workload) -> Ready:
     return Ready(
         lambda: {"images": sampler.draw(weights, 0, workload.batch_size)},
         {"compile_seconds": compile_seconds, "xla_flops": None},
-        _peak_memory,
+        peak_device_memory_mib,
     )
-
-
-def _peak_memory() -> float | None:
-    """MiB that the first device has held at most; None where it does not tell."""
-    told = jax.local_devices()[0].memory_stats() or {}
-    return told["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in told else None
 
 
 def _count_flops(step: Any) -> float | None:

@@ -19,7 +19,7 @@ from brainsynth_jax.models.convolution import (
     pixel_shuffle_conv,
     resize_conv,
 )
-from brainsynth_jax.models.random_bits import unrolled
+from brainsynth_jax.models.random_bits import draw_normal, unrolled
 
 UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
 
@@ -104,11 +104,8 @@ def add_noise(x: Array, std: float, keys: Array | None, layer: int) -> Array:
     if keys is None or std == 0.0:
         return x
 
-    def draw(key: Array) -> Array:
-        key = unrolled(jax.random.fold_in(key, layer))
-        return jax.random.normal(key, x.shape[1:], x.dtype)
-
-    return x + std * jax.vmap(draw)(keys)
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
+    return x + std * draw_normal(keys, x.shape[1:], x.dtype)
 
 
 class Conv(nn.Module):

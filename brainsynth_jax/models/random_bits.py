@@ -7,6 +7,7 @@ time, and compiles faster. Each bit is the same.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,11 @@ def unrolled(keys: Array) -> Array:
     return jax.random.wrap_key_data(jax.random.key_data(keys), impl=_UNROLLED)
 
 
+def draw_normal(keys: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """(N,) keys -> (N, *shape) standard normal numbers, each row from its key alone."""
+    return jax.vmap(lambda key: jax.random.normal(unrolled(key), shape, dtype))(keys)
+
+
 def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     """`shape` of unsigned integers, as `threefry_prng_impl.random_bits` gives them."""
     count = math.prod(shape)
@@ -38,6 +44,7 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     return _encrypt(key, jnp.arange(count, dtype=jnp.uint32)).reshape(shape)
 
 
+@jax.jit
 def _encrypt(key: Array, low: Array) -> Array:
     """Both halves of each block of zeros and `low`, encrypted, folded into one."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))

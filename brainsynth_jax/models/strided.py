@@ -37,6 +37,7 @@ def turn(kernel: Array) -> Array:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
+@jax.jit
 def halve(x: Array, kernel: Array) -> Array:
     """Convolution (cross-correlation) of stride 2 without padding.
 
@@ -50,6 +51,7 @@ def halve(x: Array, kernel: Array) -> Array:
     return _halve(False, x, kernel)
 
 
+@jax.jit
 def double(x: Array, kernel: Array) -> Array:
     """Transposed convolution of stride 2 without cropping: adjoint of `halve` by `turn(kernel)`.
 

@@ -73,6 +73,7 @@ def _polynomial(roots: tuple[Fraction, ...] | list[Fraction]) -> list[Fraction]:
     return coefficients
 
 
+@partial(jax.jit, static_argnums=2)
 def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
     """Convolution (cross-correlation) of stride 1 without padding, by F(outputs, taps).
 
@@ -87,6 +88,42 @@ def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
     Returns:
         (N, H - r + 1, W - r + 1, features).
     """
+    return _filter_frugally(outputs, x, kernel)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _filter_frugally(outputs: int, x: Array, kernel: Array) -> Array:
+    return _filter(outputs, x, kernel)
+
+
+def _filter_frugally_forward(
+    outputs: int, x: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _filter(outputs, x, kernel), (x, kernel)
+
+
+def _filter_frugally_backward(
+    outputs: int, operands: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    """From transforms made again: kept from the way forwards, they would be most of the memory."""
+    x, kernel = (_not_before(gradient, operand) for operand in operands)
+    _, pull_back = jax.vjp(partial(_filter, outputs), x, kernel)
+    return pull_back(gradient)
+
+
+_filter_frugally.defvjp(_filter_frugally_forward, _filter_frugally_backward)
+
+
+def _not_before(other: Array, x: Array) -> Array:
+    """`x`, of which the compiler cannot compute anything until `other` is there.
+
+    XLA on a CPU does not heed `lax.optimization_barrier`; but a number times 0 it has to wait for.
+    """
+    return x + 0 * other[(0,) * other.ndim]
+
+
+def _filter(outputs: int, x: Array, kernel: Array) -> Array:
+    """`winograd_conv`, whose gradient would keep the transformed image and kernel."""
     taps, features = kernel.shape[-3], kernel.shape[-1]
     count, height, width, channels = x.shape
     height, width = height - taps + 1, width - taps + 1

@@ -10,7 +10,7 @@ from flax import struct
 from jax import Array, lax
 
 from brainsynth_jax import losses
-from brainsynth_jax.models.random_bits import unrolled
+from brainsynth_jax.models.random_bits import draw_normal
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.image_pool import ImagePool, create_image_pool, swap_with_pool
 from brainsynth_jax.training.initialisation import initialise
@@ -129,31 +129,26 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
     def generate(params: Params, image: Array, keys: Array) -> Array:
         return model.generator.apply({"params": params}, image, keys)
 
-    def generate_all(params: Params, images: list[Array], keys: list[Array]) -> list[Array]:
-        made = generate(params, jnp.concatenate(images), jnp.concatenate(keys))
-        return jnp.split(made, len(images))
-
     def judge(params: Params, image: Array, keys: Array) -> Array:
         if model.discriminator_noise:
-            noise = jax.vmap(lambda key: jax.random.normal(unrolled(key), image.shape[1:]))(keys)
-            image = image + model.discriminator_noise * noise
+            image = image + model.discriminator_noise * draw_normal(keys, image.shape[1:])
         return model.discriminator.apply({"params": params}, image)
 
-    def judge_both(params, real, shown, real_keys, shown_keys):
-        images, keys = jnp.concatenate([real, shown]), jnp.concatenate([real_keys, shown_keys])
-        return jnp.split(judge(params, images, keys), 2)
+    def together(network, params: Params, images: list[Array], keys: list[Array]) -> list[Array]:
+        """One pass for several batches: a network treats every image by itself."""
+        made = network(params, jnp.concatenate(images), jnp.concatenate(keys))
+        return jnp.split(made, len(images))
 
     def generator_loss(generators, discriminators, image_a, image_b, keys):
         fake_a = generate(generators["ba"], image_b, keys[1])
-        # Networks treat every image by itself, so one pass serves all that is known by now.
         ab_inputs, ab_keys = [image_a, fake_a], [keys[0], keys[3]]
         if model.identity_weight:
             ab_inputs, ab_keys = [*ab_inputs, image_b], [*ab_keys, keys[7]]
-        fake_b, cycled_b, *same_b = generate_all(generators["ab"], ab_inputs, ab_keys)
+        fake_b, cycled_b, *same_b = together(generate, generators["ab"], ab_inputs, ab_keys)
         ba_inputs, ba_keys = [fake_b], [keys[2]]
         if model.identity_weight:
             ba_inputs, ba_keys = [*ba_inputs, image_a], [*ba_keys, keys[6]]
-        cycled_a, *same_a = generate_all(generators["ba"], ba_inputs, ba_keys)
+        cycled_a, *same_a = together(generate, generators["ba"], ba_inputs, ba_keys)
         adv_ab = losses.least_squares_real(judge(discriminators["b"], fake_b, keys[4]))
         adv_ba = losses.least_squares_real(judge(discriminators["a"], fake_a, keys[5]))
         cycle = model.cycle_weight * (
@@ -178,11 +173,11 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
         return loss, (terms, fake_a, fake_b)
 
     def discriminator_loss(discriminators, image_a, image_b, shown_a, shown_b, keys):
-        scores_real_a, scores_fake_a = judge_both(
-            discriminators["a"], image_a, shown_a, keys[0], keys[1]
+        scores_real_a, scores_fake_a = together(
+            judge, discriminators["a"], [image_a, shown_a], [keys[0], keys[1]]
         )
-        scores_real_b, scores_fake_b = judge_both(
-            discriminators["b"], image_b, shown_b, keys[2], keys[3]
+        scores_real_b, scores_fake_b = together(
+            judge, discriminators["b"], [image_b, shown_b], [keys[2], keys[3]]
         )
         real_a = losses.least_squares_real(scores_real_a)
         fake_a = losses.least_squares_fake(scores_fake_a)

@@ -1,8 +1,6 @@
 """The loop around a training step: batches in, logs and checkpoints out. Knows no model."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from brainsynth_jax.errors import UserError
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs
+from brainsynth_jax.training.memory import peak_memory_mib
 from brainsynth_jax.training.stop_request import StopRequest
 
 
@@ -120,22 +119,6 @@ def train(
         checkpoints.save(step, state)
     checkpoints.wait()
     return state
-
-
-def peak_memory_mib() -> float:
-    """The most memory in use so far, MiB: of the fullest device where devices tell, as GPUs do.
-
-    Else of the process, by `ru_maxrss`: data, libraries and what came before training included.
-    """
-    of_devices = [
-        statistics["peak_bytes_in_use"]
-        for device in jax.local_devices()
-        if "peak_bytes_in_use" in (statistics := device.memory_stats() or {})
-    ]
-    if of_devices:
-        return max(of_devices) / 2**20
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _check_weights(step: int, state: Any, checkpoints: Checkpoints) -> None:

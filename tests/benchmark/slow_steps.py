@@ -1,6 +1,7 @@
 """What a contender's process builds in the tests."""
 
 import os
+import signal
 import time
 
 from brainsynth_jax.benchmark.contender import Ready
@@ -28,6 +29,11 @@ def fail_in_step():
         raise ValueError("out of luck")
 
     return Ready(run, {})
+
+
+def prepare_victim():
+    """A step that the system kills."""
+    return Ready(lambda: os.kill(os.getpid(), signal.SIGKILL), {})
 
 
 def die():

@@ -51,6 +51,22 @@ def test_what_cannot_be_built_says_why(build, message):
 
 
 def test_a_step_that_fails_says_why():
-    contender = Contender(slow_steps.fail_in_step)
-    with pytest.raises(Failed, match="ValueError: out of luck"):
+    with (
+        Contender(slow_steps.fail_in_step) as contender,
+        pytest.raises(Failed, match="ValueError: out of luck"),
+    ):
+        contender.step()
+
+
+def test_its_process_ends_with_the_context_whatever_happened():
+    with pytest.raises(KeyboardInterrupt), Contender(slow_steps.prepare, 0.1) as contender:
+        raise KeyboardInterrupt
+    assert not Path(f"/proc/{contender.facts['process']}").exists()
+
+
+def test_where_memory_runs_out_it_says_so():
+    with (
+        Contender(slow_steps.prepare_victim) as contender,
+        pytest.raises(Failed, match="memory runs out"),
+    ):
         contender.step()

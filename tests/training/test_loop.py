@@ -2,8 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -13,7 +11,7 @@ import pytest
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs, read_metrics
-from brainsynth_jax.training.loop import EpochResult, Plan, peak_memory_mib, train
+from brainsynth_jax.training.loop import EpochResult, Plan, train
 from brainsynth_jax.training.stop_request import StopRequest
 
 
@@ -171,18 +169,3 @@ def test_what_was_logged_after_the_checkpoint_is_logged_again(tmp_path):
     with Logs(tmp_path, step=2) as logs:
         logs.write(3, 1, {"loss": 30.0})
     assert [r["loss"] for r in read_metrics(tmp_path)] == [1, 2, 30.0]
-
-
-def test_peak_memory_is_the_fullest_devices_where_devices_tell(monkeypatch):
-    peaks = [{"peak_bytes_in_use": 3 * 2**20}, {"peak_bytes_in_use": 5 * 2**20}]
-    devices = [SimpleNamespace(memory_stats=lambda peak=peak: peak) for peak in peaks]
-    monkeypatch.setattr(jax, "local_devices", lambda: devices)
-    assert peak_memory_mib() == 5
-
-
-def test_peak_memory_is_the_processs_where_devices_tell_nothing():
-    status = Path("/proc/self/status")
-    if not status.exists():
-        pytest.skip("needs Linux")
-    (kib,) = (int(row.split()[1]) for row in status.read_text().splitlines() if "VmHWM" in row)
-    assert peak_memory_mib() == pytest.approx(kib / 2**10, rel=0.05)

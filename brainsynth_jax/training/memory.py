@@ -1,0 +1,28 @@
+"""How much memory has been in use."""
+
+import resource
+import sys
+
+import jax
+
+
+def peak_memory_mib() -> float:
+    """The most memory in use so far, MiB: of the fullest device where devices tell, as GPUs do.
+
+    Else of the process, by `ru_maxrss`: data, libraries and what came before training included.
+    """
+    of_devices = peak_device_memory_mib()
+    if of_devices is not None:
+        return of_devices
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def peak_device_memory_mib() -> float | None:
+    """The most that the fullest device has held, MiB; None where devices do not tell, as CPUs."""
+    peaks = [
+        statistics["peak_bytes_in_use"]
+        for device in jax.local_devices()
+        if "peak_bytes_in_use" in (statistics := device.memory_stats() or {})
+    ]
+    return max(peaks) / 2**20 if peaks else None
