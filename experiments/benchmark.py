@@ -1,7 +1,7 @@
 """Seconds, memory and operations of the project's own training steps, on this machine.
 
-Takes the steps of both papers' models and the sampler, each in a process of its own, one step of
-each at a time in random order, so that a noisy machine is noisy to all alike. Prints a table with
+Takes the steps of both papers' models and the sampler, each in a process of its own, in turns and
+in random order, so that a noisy machine is noisy to all alike. Prints a table with
 medians and spread; with --versus=torch, PyTorch's time for the same beside them.
 
   python experiments/benchmark.py                                  # float32, batch 1

@@ -69,7 +69,11 @@ def _default_allocator() -> Iterator[None]:
 
 
 def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each one's steps; in each round one step of each, in random order."""
+    """Seconds of each one's steps; in each round one step of each, in random order.
+
+    Before it a contender takes one that does not count: in training a step follows another, and
+    nobody takes caches and memory away in between.
+    """
     for contender in contenders.values():
         for _ in range(_WARM_UP_STEPS):
             contender.step()
@@ -77,6 +81,7 @@ def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, li
     seconds = {name: [] for name in contenders}
     for _ in range(rounds):
         for name in random.sample(list(contenders), len(contenders)):
+            contenders[name].step()
             seconds[name].append(contenders[name].step())
     return seconds
 

@@ -17,7 +17,7 @@ from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state
 from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
 from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latents, split_keys
 from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
-from brainsynth_jax.training.memory import peak_device_memory_mib
+from brainsynth_jax.training.memory import peak_device_memory_mib, release_freed_memory
 from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
 from brainsynth_jax.training.parallel import compile_step, place_state
 from brainsynth_jax.training.sampler import Sampler
@@ -146,6 +146,7 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     start = time.perf_counter()
     step = compile_step(make_step(workload), device).lower(state, batch, key).compile()
     compile_seconds = time.perf_counter() - start
+    release_freed_memory()  # as the training loop does
 
     def run() -> dict[str, Any]:
         nonlocal state

@@ -13,7 +13,7 @@ from brainsynth_jax.errors import UserError
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs
-from brainsynth_jax.training.memory import peak_memory_mib
+from brainsynth_jax.training.memory import peak_memory_mib, release_freed_memory
 from brainsynth_jax.training.stop_request import StopRequest
 
 
@@ -86,6 +86,7 @@ def train(
     """
     step = int(state.step)
     unchecked: list[tuple[int, dict[str, Array]]] = []
+    first_step = step
     clock, clock_step = time.perf_counter(), step
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
@@ -93,6 +94,8 @@ def train(
         ended = False
         while step < plan.total_steps and not stop.received and not ended:
             state, metrics = step_function(state, next(batches), key)
+            if step == first_step:
+                release_freed_memory()  # by compiling
             step += 1
             unchecked.append((step, metrics))
             ends_epoch = step % plan.steps_per_epoch == 0

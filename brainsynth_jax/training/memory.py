@@ -1,5 +1,7 @@
-"""How much memory has been in use."""
+"""How much memory has been in use, and giving back what is not."""
 
+import ctypes
+import platform
 import resource
 import sys
 
@@ -16,6 +18,15 @@ def peak_memory_mib() -> float:
         return of_devices
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def release_freed_memory() -> None:
+    """Gives freed memory back to the system, where that is glibc's; elsewhere does nothing.
+
+    Compiling a step takes and frees up to a gigabyte, which the process would keep while it trains.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_device_memory_mib() -> float | None:
