@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from brainsynth_jax.models.waiting import wait_for
+
 # Up to so many channels an image's pixels are no work for a processor's vector units.
 FEW_CHANNELS = 4
 # Up to so many pixels of the half-sized image the kernel is most of what has to be moved.
@@ -96,6 +98,7 @@ def _halve_forward(turned: bool, x: Array, kernel: Array) -> tuple[Array, Operan
 
 def _halve_backward(turned: bool, operands: Operands, gradient: Array) -> Operands:
     x, kernel = operands
+    x = wait_for(gradient, x)
     return _double(not turned, gradient, kernel), _gather(turned, x, gradient, len(kernel))
 
 
@@ -108,6 +111,7 @@ def _double_forward(turned: bool, x: Array, kernel: Array) -> tuple[Array, Opera
 
 def _double_backward(turned: bool, operands: Operands, gradient: Array) -> Operands:
     x, kernel = operands
+    x = wait_for(gradient, x)
     return _halve(not turned, gradient, kernel), _gather(not turned, gradient, x, len(kernel))
 
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from brainsynth_jax.models.waiting import wait_for
+
 # Where the polynomials behind the transforms are evaluated; infinity is the last, unwritten one.
 # Small numbers keep rounding errors small.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
@@ -106,20 +108,12 @@ def _filter_frugally_backward(
     outputs: int, operands: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     """From transforms made again: kept from the way forwards, they would be most of the memory."""
-    x, kernel = (_not_before(gradient, operand) for operand in operands)
+    x, kernel = (wait_for(gradient, operand) for operand in operands)
     _, pull_back = jax.vjp(partial(_filter, outputs), x, kernel)
     return pull_back(gradient)
 
 
 _filter_frugally.defvjp(_filter_frugally_forward, _filter_frugally_backward)
-
-
-def _not_before(other: Array, x: Array) -> Array:
-    """`x`, of which the compiler cannot compute anything until `other` is there.
-
-    XLA on a CPU does not heed `lax.optimization_barrier`; but a number times 0 it has to wait for.
-    """
-    return x + 0 * other[(0,) * other.ndim]
 
 
 def _filter(outputs: int, x: Array, kernel: Array) -> Array:
