@@ -26,8 +26,9 @@ from command_line import FlagGroup, given_flags, resolve_flags
 from brainsynth_jax.benchmark import machine
 from brainsynth_jax.benchmark.contender import Failed
 from brainsynth_jax.benchmark.growth import list_growth
+from brainsynth_jax.benchmark.jax_steps import check_image_size
 from brainsynth_jax.benchmark.timing import spread, time_workload
-from brainsynth_jax.benchmark.workload import PAPER_WIDTHS, SAMPLING, Workload, check_image_size
+from brainsynth_jax.benchmark.workload import PAPER_WIDTHS, SAMPLING, Workload
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import write_json
 from brainsynth_jax.models.blocks import PRECISIONS
@@ -44,6 +45,11 @@ benchmark.integer("image_size", 256, "Height and width of the images in pixels."
 benchmark.integer("width", 0, "Channels of the first layers; 0 for the papers'.")
 benchmark.integer("rounds", 7, "Steps of each that are timed.", 1)
 benchmark.choice("versus", None, ("torch",), "A peer that takes turns with the project.")
+benchmark.string(
+    "torch_forms",
+    "eager,channels-last,compiled",
+    "Those of PyTorch's that take part; the fastest counts. All are in memory at the same time.",
+)
 benchmark.string(
     "growth",
     None,
@@ -68,7 +74,7 @@ def main() -> None:
     for name in dict.fromkeys(workload.precision for _, workload in workloads):
         rate = machine.product_rate(name)
         print(f"Matrix products in {name}: {rate / 1e9:,.0f} billion operations a second.")
-    prepare_peer, forms = check_peer(workloads) if options.versus else (None, ())
+    prepare_peer, forms = check_peer(options, workloads) if options.versus else (None, ())
 
     records = []
     if workloads:
@@ -158,8 +164,8 @@ def parse_names(flag: str, text: str, allowed: Any) -> list[str]:
 
 
 def check_peer(
-    workloads: list[tuple[str | None, Workload]],
-) -> tuple[Callable, tuple[str, ...]]:
+    options: SimpleNamespace, workloads: list[tuple[str | None, Workload]]
+) -> tuple[Callable, list[str]]:
     """PyTorch's program and its forms, once it is shown, on small networks, to be the project's.
 
     Raises:
@@ -170,6 +176,7 @@ def check_peer(
         from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
     except ImportError as error:
         raise UserError(f"--versus=torch: {error}. Install it: pip install torch") from error
+    forms = parse_names("torch_forms", options.torch_forms, FORMS)
     sizes = {workload.name: workload.image_size for _, workload in workloads}
     sizes.pop(SAMPLING, None)
     for name, size in sizes.items():
@@ -184,7 +191,7 @@ def check_peer(
                 f"--versus=torch: PyTorch's {name} is not the same program (allowed: "
                 f"{_ALLOWED_DIFFERENCE}), so its time would say nothing. Please report this."
             )
-    return prepare_peer, FORMS
+    return prepare_peer, forms
 
 
 def time_reading(options: SimpleNamespace) -> Iterator[dict[str, Any]]:
@@ -246,7 +253,7 @@ def describe_step(record: dict[str, Any] | None) -> str:
     return (
         f"{record['name']:16} {record['precision']:9} {record['batch_size']:5} "
         f"{record['image_size']:6} {record['width']:5} {record['seconds_median']:8.3f} "
-        f"({record['seconds_spread']:.3f}) {record['peak_memory_mib'] or 0:8,.0f} "
+        f"({record['seconds_spread']:.3f}) {record['peak_memory_mib']:8,.0f} "
         f"{record['flops'] / 1e9:7,.0f} {f'{by_xla / 1e9:,.0f}' if by_xla else '-':>7} "
         f"{record['share_of_product_rate']:7.0%} {record['compile_seconds']:6.1f} s "
         f"{record['compile_seconds_from_cache']:4.1f} s"
@@ -261,7 +268,7 @@ def describe_against_peer(record: dict[str, Any] | None) -> str:
         return describe_step(record)
     return (
         f"{describe_step(record)}  {record['torch_version']:9} {record['torch_form']:13}"
-        f"{record['torch_seconds_median']:7.3f} {record['torch_peak_memory_mib'] or 0:8,.0f} "
+        f"{record['torch_seconds_median']:7.3f} {record['torch_peak_memory_mib']:8,.0f} "
         f"{record['ratio']:6.2f}"
     )
 

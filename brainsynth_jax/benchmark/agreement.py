@@ -1,7 +1,8 @@
 """Whether this project's program and PyTorch's are the same: same weights in, same losses out."""
 
+from brainsynth_jax.benchmark.jax_steps import draw_batch_latents, export_weights, prepare_step
 from brainsynth_jax.benchmark.torch_steps import prepare_peer
-from brainsynth_jax.benchmark.workload import Workload, prepare_step
+from brainsynth_jax.benchmark.workload import Workload
 
 STEPS = 2
 
@@ -16,7 +17,9 @@ def largest_difference(workload: Workload) -> float:
         workload: of a training step, not of sampling.
     """
     workload = workload._replace(random=False)
-    ours, peer = prepare_step(workload), prepare_peer(workload, "eager")
+    latents = draw_batch_latents(workload) if workload.name == "dcgan" else None
+    ours = prepare_step(workload)
+    peer = prepare_peer(workload, "eager", export_weights(workload), latents)
     largest = 0.0
     for _ in range(STEPS):
         found, wanted = ours.run(), peer.run()

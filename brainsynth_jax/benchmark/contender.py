@@ -3,16 +3,23 @@
 Each has memory and threads of its own; none works while another is timed.
 """
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Self
 
-from brainsynth_jax.benchmark import machine
+from brainsynth_jax import process_memory
+
+# Not multiprocessing's own, which would load the script that is running and all that it imports.
+_PROGRAM = (
+    "import sys; from brainsynth_jax.benchmark import contender; contender.serve(sys.argv[1])"
+)
 
 
 class Ready(NamedTuple):
@@ -45,13 +52,16 @@ class Contender:
     """
 
     def __init__(self, build: Callable[..., Ready], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(end, build, arguments), daemon=True)
+        self._pipe, end = Pipe()
         start = time.perf_counter()
-        self._process.start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(end.fileno())],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            pass_fds=[end.fileno()],
+        )
         end.close()
         try:
+            self._send((build, arguments))
             self._receive()
             self.import_seconds = time.perf_counter() - start
             self.facts = self._receive()
@@ -74,19 +84,19 @@ class Contender:
         """What was held until now no longer counts for `peak_memory_mib`."""
         self._ask("forget")
 
-    def peak_memory_mib(self) -> float | None:
-        """The most that was held since `forget_peak`; None where the machine does not tell."""
+    def peak_memory_mib(self) -> float:
+        """The most that was held since `forget_peak`; on a GPU, since the start."""
         return self._ask("peak")
 
     def close(self) -> None:
         """Ends the process, halted or not."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
         self._pipe.close()
 
     def _ask(self, command: str) -> Any:
         os.kill(self._process.pid, signal.SIGCONT)
-        self._pipe.send(command)
+        self._send(command)
         answer = self._receive()
         self._halt()
         return answer
@@ -95,15 +105,23 @@ class Contender:
         """Threads that wait for work may spin, which would slow down whoever comes next."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
+    def _send(self, message: Any) -> None:
+        try:
+            self._pipe.send(message)
+        except BrokenPipeError:
+            raise self._ended() from None
+
     def _receive(self) -> Any:
         try:
             failed, answer = self._pipe.recv()
         except EOFError:
-            self._process.join()
-            raise Failed(_describe_end(self._process.exitcode)) from None
+            raise self._ended() from None
         if failed:
             raise Failed(answer)
         return answer
+
+    def _ended(self) -> Failed:
+        return Failed(_describe_end(self._process.wait()))
 
 
 def _describe_end(status: int) -> str:
@@ -112,25 +130,35 @@ def _describe_end(status: int) -> str:
     return f"its process ended with status {status}"
 
 
-def _serve(pipe: Connection, build: Callable[..., Ready], arguments: tuple) -> None:
+def serve(number: str) -> None:
+    """What a contender's process does: builds, and takes a step whenever it is told to.
+
+    Args:
+        number: of the file that is this process's end of the pipe.
+    """
     # A Ctrl-C reaches every process of the terminal; the one that started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Connection(int(number))
     try:
+        build, arguments = pipe.recv()
         pipe.send((False, None))
         ready = build(*arguments)
+        del arguments
         pipe.send((False, dict(ready.facts)))
         while True:
-            command = pipe.recv()
-            if command == "step":
-                start = time.perf_counter()
-                ready.run()
-                answer = time.perf_counter() - start
-            elif command == "forget":
-                answer = machine.forget_peak_memory()
-            else:
-                answer = ready.peak_memory() or machine.peak_memory_mib()
-            pipe.send((False, answer))
+            pipe.send((False, _answer(ready, pipe.recv())))
     except (EOFError, BrokenPipeError):  # the other end has seen enough
         pass
     except Exception as error:
         pipe.send((True, "".join(traceback.format_exception_only(error)).strip()))
+
+
+def _answer(ready: Ready, command: str) -> float | None:
+    if command == "forget":
+        return process_memory.forget_peak()
+    if command == "peak":
+        of_device = ready.peak_memory()
+        return process_memory.peak_mib() if of_device is None else of_device
+    start = time.perf_counter()
+    ready.run()
+    return time.perf_counter() - start

@@ -1,6 +1,5 @@
-"""The machine that is measured on: its name, its memory, its rate at matrix products."""
+"""The machine that is measured on: its name, its cores, its rate at matrix products."""
 
-import contextlib
 import os
 import platform
 import time
@@ -15,7 +14,6 @@ from brainsynth_jax.models.blocks import PRECISIONS
 _SIDES = {"cpu": 2048}
 _LARGE_SIDE = 8192
 _ROUNDS = 7
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def describe_processor() -> str:
@@ -34,21 +32,6 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def forget_peak_memory() -> None:
-    """Lets the process's largest memory count from now on, where the system can."""
-    with contextlib.suppress(OSError):
-        _CLEAR.write_text("5")
-
-
-def peak_memory_mib() -> float | None:
-    """The largest resident memory of this process; None where the system does not tell."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
 
 
 @cache

@@ -12,13 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from brainsynth_jax.benchmark.workload import (
-    CYCLEGANS,
-    SAMPLING,
-    Workload,
-    make_cyclegan,
-    make_dcgan,
-)
+from brainsynth_jax.benchmark.jax_steps import make_cyclegan, make_dcgan
+from brainsynth_jax.benchmark.workload import CYCLEGANS, SAMPLING, Workload
 from brainsynth_jax.models.blocks import Conv, Upsample
 
 

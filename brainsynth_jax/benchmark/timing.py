@@ -12,8 +12,9 @@ import jax
 
 from brainsynth_jax.benchmark import machine
 from brainsynth_jax.benchmark.contender import Contender, Failed, Ready
+from brainsynth_jax.benchmark.jax_steps import export_weights, prepare_step
 from brainsynth_jax.benchmark.operations import count_operations
-from brainsynth_jax.benchmark.workload import Workload, prepare_step
+from brainsynth_jax.benchmark.workload import Workload
 
 _WARM_UP_STEPS = 2
 # What the project's scripts set for themselves.
@@ -24,37 +25,48 @@ def time_workload(
     workload: Workload,
     rounds: int,
     forms: Sequence[str] = (),
-    prepare_peer: Callable[[Workload, str], Ready] | None = None,
+    prepare_peer: Callable[[Workload, str, Mapping[str, Any]], Ready] | None = None,
 ) -> dict[str, Any]:
     """A record of the project's step: compiled, taken, and compiled once more from JAX's cache.
 
     Args:
         workload: what is timed.
         rounds: steps of each contender, one at a time in random order.
-        forms: of the peer; the fastest one's time is in the record. A form that does not work here
-            is told and left out.
-        prepare_peer: of the workload and a form.
+        forms: of the peer; the fastest one's time is in the record. A form that cannot be built or
+            take its first steps here is told and left out.
+        prepare_peer: of the workload, a form and each network's weights.
 
     Raises:
-        Failed: the project's own step cannot be built or taken.
+        Failed: the project's own step cannot be built or taken, or a peer fails later than in its
+            first steps, as where memory runs out.
     """
     with tempfile.TemporaryDirectory() as cache_dir:
         with ExitStack() as stack:
-            ours = stack.enter_context(Contender(prepare_step, workload, cache_dir))
-            peers = {}
+            ours = stack.enter_context(_warmed_up(prepare_step, workload, cache_dir))
+            peers, weights = {}, export_weights(workload) if forms else {}
             for form in forms:
                 try:
                     with _default_allocator():
-                        peer = Contender(prepare_peer, workload, form)
-                    peers[form] = stack.enter_context(peer)
+                        peer = _warmed_up(prepare_peer, workload, form, weights)
+                        peers[form] = stack.enter_context(peer)
                 except Failed as failure:
-                    print(f"warning: PyTorch, {form}: {failure}")
+                    print(f"warning: PyTorch, {form}, is left out: {failure}.")
             seconds = take_turns({"jax": ours} | peers, rounds)
             record = _describe_step(workload, ours, seconds.pop("jax"))
             if peers:
                 record |= _describe_fastest(peers, seconds, record["seconds"])
         with Contender(prepare_step, workload, cache_dir) as again:
             return record | {"compile_seconds_from_cache": again.facts["compile_seconds"]}
+
+
+@contextmanager
+def _warmed_up(build: Callable[..., Ready], *arguments: Any) -> Iterator[Contender]:
+    """A contender that has taken its first steps; only what it holds from now on counts."""
+    with Contender(build, *arguments) as contender:
+        for _ in range(_WARM_UP_STEPS):
+            contender.step()
+        contender.forget_peak()
+        yield contender
 
 
 @contextmanager
@@ -74,10 +86,6 @@ def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, li
     Before it a contender takes one that does not count: in training a step follows another, and
     nobody takes caches and memory away in between.
     """
-    for contender in contenders.values():
-        for _ in range(_WARM_UP_STEPS):
-            contender.step()
-        contender.forget_peak()
     seconds = {name: [] for name in contenders}
     for _ in range(rounds):
         for name in random.sample(list(contenders), len(contenders)):

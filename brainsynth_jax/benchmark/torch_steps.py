@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,8 +20,6 @@ from brainsynth_jax.benchmark.workload import (
     DCGAN_WEIGHT_DECAY,
     SAMPLING,
     Workload,
-    create_state,
-    draw_batch_latents,
     make_batch,
 )
 
@@ -88,8 +86,7 @@ def _as_tensor(images: np.ndarray, form: str, device: str) -> Tensor:
 def make_cyclegan_step(
     make_generator: Callable[[], nn.Module],
     make_discriminator: Callable[[], nn.Module],
-    generators: Params,
-    discriminators: Params,
+    weights: Mapping[str, Params],
     form: str,
     precision: str = "float32",
     device: str = "cpu",
@@ -102,8 +99,7 @@ def make_cyclegan_step(
     Args:
         make_generator: of `torch_networks`.
         make_discriminator: of `torch_networks`.
-        generators: the state's, "ab" and "ba".
-        discriminators: the state's, "a" and "b".
+        weights: the state's, of the generators "ab" and "ba" and the discriminators "a" and "b".
         form: one of `FORMS`.
         precision: "float32", or "bfloat16" by autocast.
         device: "cpu" or "cuda".
@@ -111,7 +107,7 @@ def make_cyclegan_step(
     """
     networks = {"ab": make_generator(), "ba": make_generator()}
     networks |= {"a": make_discriminator(), "b": make_discriminator()}
-    for name, params in (generators | discriminators).items():
+    for name, params in weights.items():
         load_params(networks[name].layers, params)
     ab, ba, dis_a, dis_b = networks.values()
     run = _place(networks, form, device)
@@ -161,8 +157,7 @@ def make_cyclegan_step(
 def make_dcgan_step(
     generator: nn.Module,
     discriminator: nn.Module,
-    generator_params: Params,
-    discriminator_params: Params,
+    weights: Mapping[str, Params],
     form: str,
     precision: str = "float32",
     device: str = "cpu",
@@ -173,16 +168,16 @@ def make_dcgan_step(
     Args:
         generator: of `torch_networks`.
         discriminator: of `torch_networks`.
-        generator_params: the state's.
-        discriminator_params: the state's.
+        weights: the state's, of "generator" and "discriminator".
         form: one of `FORMS`.
         precision: "float32", or "bfloat16" by autocast.
         device: "cpu" or "cuda".
         adam_epsilon: of both optimisers.
     """
-    load_params(generator.layers, generator_params)
-    load_params(discriminator.layers, discriminator_params)
-    run = _place({"generator": generator, "discriminator": discriminator}, form, device)
+    networks = {"generator": generator, "discriminator": discriminator}
+    for name, params in weights.items():
+        load_params(networks[name].layers, params)
+    run = _place(networks, form, device)
     options = {"lr": DCGAN_RATE, "weight_decay": DCGAN_WEIGHT_DECAY, "eps": adam_epsilon}
     generator_adam, discriminator_adam = (
         _adam(generator, **options),
@@ -211,10 +206,22 @@ def make_dcgan_step(
     return step
 
 
-def prepare_peer(workload: Workload, form: str) -> Ready:
-    """PyTorch's counterpart of `workload.prepare_step`, with the same weights and images."""
+def prepare_peer(
+    workload: Workload,
+    form: str,
+    weights: Mapping[str, Params],
+    latents: Iterator[np.ndarray] | None = None,
+) -> Ready:
+    """PyTorch's counterpart of `jax_steps.prepare_step`, on the same images.
+
+    Args:
+        workload: to be timed.
+        form: one of `FORMS`.
+        weights: by `jax_steps.export_weights`.
+        latents: of the DCGAN's steps, (N, latent size) each; None draws them here.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    step = _make_step(workload, form, device)
+    step = _make_step(workload, form, weights, latents, device)
 
     def run() -> dict[str, Any]:
         metrics = step()
@@ -228,9 +235,15 @@ def prepare_peer(workload: Workload, form: str) -> Ready:
     return Ready(run, {"version": torch.__version__}, peak_memory)
 
 
-def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[str, Tensor]]:
-    state, batch = create_state(workload), make_batch(workload)
-    how, width = (form, workload.precision, device), workload.first_channels
+def _make_step(
+    workload: Workload,
+    form: str,
+    weights: Mapping[str, Params],
+    latents: Iterator[np.ndarray] | None,
+    device: str,
+) -> Callable[[], dict[str, Tensor]]:
+    batch, width = make_batch(workload), workload.first_channels
+    how = (form, workload.precision, device)
     off = {} if workload.random else {"dropout_rate": 0.0}
     if workload.name in CYCLEGANS:
         make_generator = {
@@ -240,27 +253,26 @@ def _make_step(workload: Workload, form: str, device: str) -> Callable[[], dict[
         step = make_cyclegan_step(
             make_generator,
             lambda: peers.PatchDiscriminator(width),
-            state.generators,
-            state.discriminators,
+            weights,
             *how,
             adam_epsilon=workload.adam_epsilon,
         )
         return lambda: step(batch["image_a"], batch["image_b"])
     generator = peers.DcganGenerator(workload.image_size, width, **off)
     if workload.name == SAMPLING:
-        return _make_sampling(workload, generator, state.generator, *how)
+        return _make_sampling(workload, generator, weights["generator"], *how)
     quiet = {} if workload.random else {"noise_std": 0.0}
     discriminator = peers.DcganDiscriminator(workload.image_size, width, **quiet)
     step = make_dcgan_step(
-        generator,
-        discriminator,
-        state.generator,
-        state.discriminator,
-        *how,
-        adam_epsilon=workload.adam_epsilon,
+        generator, discriminator, weights, *how, adam_epsilon=workload.adam_epsilon
     )
-    latents = draw_batch_latents(workload)
+    latents = latents or _draw_latents(workload.batch_size, generator.dense.in_features)
     return lambda: step(batch["image"], next(latents))
+
+
+def _draw_latents(count: int, size: int) -> Iterator[np.ndarray]:
+    while True:
+        yield torch.empty(count, size).uniform_(-1, 1).numpy()
 
 
 def _make_sampling(

@@ -1,35 +1,17 @@
-"""What is timed: the project's own steps, with the papers' networks and settings."""
+"""What is timed: a training step or the sampler, with the papers' settings.
 
-import itertools
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+Knows no framework, so that a peer's process need not load JAX, which would count as its memory.
+"""
 
-import jax
+from typing import NamedTuple
+
 import numpy as np
 
-from brainsynth_jax.benchmark.contender import Ready
-from brainsynth_jax.models import dcgan, resnet, unet
-from brainsynth_jax.models.blocks import PRECISIONS
-from brainsynth_jax.models.patch import PatchDiscriminator
-from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state
-from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
-from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latents, split_keys
-from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
-from brainsynth_jax.training.memory import peak_device_memory_mib, release_freed_memory
-from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
-from brainsynth_jax.training.parallel import compile_step, place_state
-from brainsynth_jax.training.sampler import Sampler
-
-CYCLEGANS = {"cyclegan-unet": unet.UnetGenerator, "cyclegan-resnet": resnet.ResnetGenerator}
+CYCLEGANS = ("cyclegan-unet", "cyclegan-resnet")
 SAMPLING = "dcgan-sampling"
 # Channels of the first layers as published.
 PAPER_WIDTHS = {"cyclegan-unet": 64, "cyclegan-resnet": 64, "dcgan": 32, SAMPLING: 32}
-_SIZE_CHECKS = {"cyclegan-unet": unet.check_image_size, "cyclegan-resnet": resnet.check_image_size}
 
-# Of a step's random draws.
-_KEY = 1
 # The papers'; the values do not change the time.
 CYCLEGAN_RATE, DCGAN_RATE, DCGAN_WEIGHT_DECAY = 2e-4, 2e-4, 1e-3
 
@@ -66,48 +48,6 @@ class Workload(NamedTuple):
         return self.width or PAPER_WIDTHS[self.name]
 
 
-def check_image_size(workload: Workload) -> None:
-    """Raises UserError unless the workload's networks can take such images."""
-    _SIZE_CHECKS.get(workload.name, dcgan.check_image_size)(workload.image_size)
-
-
-def make_cyclegan(workload: Workload) -> CycleGan:
-    """The CycleGAN paper's, with the workload's generator."""
-    dtype, width = PRECISIONS[workload.precision], workload.first_channels
-    generator = CYCLEGANS[workload.name](width=width, dtype=dtype)
-    if workload.name == "cyclegan-unet" and not workload.random:
-        generator = generator.clone(dropout_rate=0.0)
-    adam = make_adam(make_schedule(CYCLEGAN_RATE, 1), epsilon=workload.adam_epsilon)
-    discriminator = PatchDiscriminator(width=width, dtype=dtype)
-    return CycleGan(generator, discriminator, adam, adam)
-
-
-def make_dcgan(workload: Workload) -> Dcgan:
-    """The DCGAN paper's."""
-    shared = {"width": workload.first_channels, "dtype": PRECISIONS[workload.precision]}
-    off = {} if workload.random else {"dropout_rate": 0.0}
-    quiet = {} if workload.random else {"noise_std": 0.0}
-    adam = make_adam(make_schedule(DCGAN_RATE, 1), epsilon=workload.adam_epsilon)
-    adam = add_weight_decay(adam, DCGAN_WEIGHT_DECAY)
-    generator = dcgan.DcganGenerator(image_size=workload.image_size, **shared, **off)
-    return Dcgan(generator, dcgan.DcganDiscriminator(**shared, **quiet), adam, adam)
-
-
-def create_state(workload: Workload) -> Any:
-    """The first state of seed 0."""
-    key = jax.random.key(0)
-    if workload.name in CYCLEGANS:
-        return create_cyclegan_state(make_cyclegan(workload), key, workload.image_size)
-    return create_dcgan_state(make_dcgan(workload), key)
-
-
-def make_step(workload: Workload) -> Callable[..., Any]:
-    """What `parallel.compile_step` takes: axis name -> the workload's pure step."""
-    if workload.name in CYCLEGANS:
-        return partial(make_cyclegan_step, make_cyclegan(workload))
-    return partial(make_dcgan_step, make_dcgan(workload))
-
-
 def make_batch(workload: Workload) -> dict[str, np.ndarray]:
     """Random images in [-1, 1], the same for every caller."""
     rng = np.random.default_rng(0)
@@ -115,61 +55,3 @@ def make_batch(workload: Workload) -> dict[str, np.ndarray]:
     names = ("image_a", "image_b") if workload.name in CYCLEGANS else ("image",)
     images = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name in names}
     return images | {"index": np.arange(workload.batch_size, dtype=np.int32)}
-
-
-def draw_batch_latents(workload: Workload) -> Iterator[np.ndarray]:
-    """The latents that the DCGAN's steps draw, step after step, (N, latent size)."""
-    model, index = make_dcgan(workload), np.arange(workload.batch_size)
-    draw = jax.jit(
-        lambda step: draw_latents(model, split_keys(jax.random.key(_KEY), step, index)[0])
-    )
-    for step in itertools.count():
-        yield np.asarray(draw(step))
-
-
-def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
-    """Compiles a training step, or the sampler, for the first device.
-
-    Where `cache_dir` is given, JAX keeps there what it compiled, and takes it from there when it is
-    compiled again.
-
-    Its facts: `compile_seconds`, of tracing, lowering and compiling; `xla_flops`, the
-    floating-point operations of a step as XLA counts them, None where it does not say.
-    """
-    if cache_dir:
-        jax.config.update("jax_compilation_cache_dir", cache_dir)
-    if workload.name == SAMPLING:
-        return _prepare_sampling(workload)
-    device = jax.local_devices()[:1]
-    state = place_state(create_state(workload), device)
-    batch, key = make_batch(workload), jax.random.key(_KEY)
-    start = time.perf_counter()
-    step = compile_step(make_step(workload), device).lower(state, batch, key).compile()
-    compile_seconds = time.perf_counter() - start
-    release_freed_memory()  # as the training loop does
-
-    def run() -> dict[str, Any]:
-        nonlocal state
-        state, metrics = step(state, batch, key)
-        return jax.block_until_ready((state, metrics))[1]
-
-    facts = {"compile_seconds": compile_seconds, "xla_flops": _count_flops(step)}
-    return Ready(run, facts, peak_device_memory_mib)
-
-
-def _prepare_sampling(workload: Workload) -> Ready:
-    sampler = Sampler(make_dcgan(workload), images_a_call=workload.batch_size)
-    weights = sampler.load(create_state(workload))
-    start = time.perf_counter()
-    sampler.draw(weights, 0, workload.batch_size)
-    compile_seconds = time.perf_counter() - start
-    return Ready(
-        lambda: {"images": sampler.draw(weights, 0, workload.batch_size)},
-        {"compile_seconds": compile_seconds, "xla_flops": None},
-        peak_device_memory_mib,
-    )
-
-
-def _count_flops(step: Any) -> float | None:
-    costs = step.cost_analysis()
-    return costs.get("flops") if costs else None

@@ -90,21 +90,21 @@ def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
     Returns:
         (N, H - r + 1, W - r + 1, features).
     """
-    return _filter_frugally(outputs, x, kernel)
+    return _rematerialized_filter(outputs, x, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _filter_frugally(outputs: int, x: Array, kernel: Array) -> Array:
+def _rematerialized_filter(outputs: int, x: Array, kernel: Array) -> Array:
     return _filter(outputs, x, kernel)
 
 
-def _filter_frugally_forward(
+def _rematerialized_filter_forward(
     outputs: int, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     return _filter(outputs, x, kernel), (x, kernel)
 
 
-def _filter_frugally_backward(
+def _rematerialized_filter_backward(
     outputs: int, operands: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     """From transforms made again: kept from the way forwards, they would be most of the memory."""
@@ -113,7 +113,7 @@ def _filter_frugally_backward(
     return pull_back(gradient)
 
 
-_filter_frugally.defvjp(_filter_frugally_forward, _filter_frugally_backward)
+_rematerialized_filter.defvjp(_rematerialized_filter_forward, _rematerialized_filter_backward)
 
 
 def _filter(outputs: int, x: Array, kernel: Array) -> Array:

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from brainsynth_jax import process_memory
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs
-from brainsynth_jax.training.memory import peak_memory_mib, release_freed_memory
+from brainsynth_jax.training.memory import peak_memory_mib
 from brainsynth_jax.training.stop_request import StopRequest
 
 
@@ -95,7 +96,7 @@ def train(
         while step < plan.total_steps and not stop.received and not ended:
             state, metrics = step_function(state, next(batches), key)
             if step == first_step:
-                release_freed_memory()  # by compiling
+                process_memory.release_freed()  # by compiling
             step += 1
             unchecked.append((step, metrics))
             ends_epoch = step % plan.steps_per_epoch == 0

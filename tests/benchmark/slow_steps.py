@@ -39,3 +39,11 @@ def prepare_victim():
 def die():
     """Takes its process with it."""
     os._exit(3)
+
+
+def prepare_peer(workload, form, weights):
+    """A peer of three forms, which wants weights."""
+    assert weights["generator"]
+    if form == "broken":
+        return fail_in_step()
+    return Ready(lambda: time.sleep({"fast": 0.1, "slow": 0.4}[form]), {"version": "1.0"})

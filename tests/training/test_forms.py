@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from brainsynth_jax.benchmark.workload import Workload, create_state, make_batch, make_step
+from brainsynth_jax.benchmark.jax_steps import create_state, make_step
+from brainsynth_jax.benchmark.workload import Workload, make_batch
 from brainsynth_jax.models.convolution import plain_forms
 
 STEPS = 2  # of more, rounding errors grow tenfold with each
