@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from brainsynth_jax import process_memory
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.memory import peak_memory_mib
 from brainsynth_jax.training.parallel import compile_step, place_state
@@ -38,10 +39,13 @@ def estimate_cost(
         devices: that it would train on.
     """
     share = {name: values[: len(values) // len(devices)] for name, values in batch.items()}
+    process_memory.release_freed()  # by preparing the slices
+    process_memory.forget_peak()
     start = time.perf_counter()
     state = place_state(state, devices[:1])
     step = compile_step(make_step, devices[:1]).lower(state, share, key).compile()
     compile_seconds = time.perf_counter() - start
+    process_memory.release_freed()  # as the training loop does
     seconds = []
     for _ in range(1 + _TIMED_STEPS):  # the first one warms up
         start = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import Array, lax
+from jax import Array
 
 from brainsynth_jax.models.convolution import (
     bilinear_conv,
@@ -37,39 +37,6 @@ def _pixel_shuffle_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.flo
     nearest-neighbour resize.
     """
     return jnp.tile(kernel_init(key, (*shape[:-1], shape[-1] // 4), dtype), 4)
-
-
-def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
-    """Zero mean and unit variance over H and W, for each image and channel; no parameters.
-
-    Statistics are float32 whatever the type of `x` (Ulyanov et al., 2016, arXiv 1607.08022).
-    """
-    wide = x.astype(jnp.float32)
-    mean = wide.mean((1, 2), keepdims=True)
-    variance = jnp.square(wide - mean).mean((1, 2), keepdims=True)
-    return ((wide - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
-
-
-def group_norm(x: Array, groups: int = 4, epsilon: float = 1e-5) -> Array:
-    """Standardises each image's groups of neighbouring channels together, without a scale.
-
-    Wu and He, 2018 (arXiv 1803.08494), equation 7. Unlike the instance norm it keeps how bright
-    one channel of a group is beside another.
-
-    Args:
-        x: (N, H, W, C).
-        groups: a divisor of C.
-        epsilon: keeps the root away from 0.
-    """
-    grouped = x.reshape(*x.shape[:-1], groups, -1).astype(jnp.float32)
-    mean = grouped.mean(axis=(1, 2, 4), keepdims=True)
-    variance = jnp.square(grouped - mean).mean(axis=(1, 2, 4), keepdims=True)
-    return ((grouped - mean) * lax.rsqrt(variance + epsilon)).reshape(x.shape).astype(x.dtype)
-
-
-def leaky_relu(x: Array) -> Array:
-    """Leaky ReLU of slope 0.2, the one both papers' networks use."""
-    return nn.leaky_relu(x, 0.2)
 
 
 def dropout(x: Array, rate: float, keys: Array | None, layer: int) -> Array:
@@ -135,9 +102,8 @@ class Conv(nn.Module):
         """(N, H, W, C) -> (N, H', W', features)."""
         size = self.kernel_size
         kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
-        pad = (self.padding, self.padding)
-        x = jnp.pad(x.astype(self.dtype), ((0, 0), pad, pad, (0, 0)), mode=self.padding_mode)
-        x = conv(x, kernel.astype(self.dtype), self.stride)
+        kernel = kernel.astype(self.dtype)
+        x = conv(x.astype(self.dtype), kernel, self.stride, self.padding, self.padding_mode)
         if self.use_bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x

@@ -20,9 +20,11 @@ from brainsynth_jax.models.strided import (
     depth_to_space,
     double,
     halve,
+    isolated_conv,
     plain_conv,
     turn,
 )
+from brainsynth_jax.models.waiting import wait_for
 from brainsynth_jax.models.winograd import winograd_conv
 
 # Whatever was measured, all layers take the plain form.
@@ -42,22 +44,59 @@ def plain_forms() -> Iterator[None]:
         _plain_only.reset(token)
 
 
-def conv(x: Array, kernel: Array, stride: int = 1) -> Array:
-    """Convolution (cross-correlation) without padding, by the form that is fast for its shape.
+def conv(
+    x: Array, kernel: Array, stride: int = 1, padding: int = 0, padding_mode: str = "constant"
+) -> Array:
+    """Convolution (cross-correlation), by the form that is fast for its shape.
 
     Args:
-        x: (N, H, W, C), already padded. With stride 2, H and W must be even.
+        x: (N, H, W, C). With stride 2, H and W must be even.
         kernel: (k, k, C, features).
         stride: 1 or 2.
+        padding: p pixels on each side.
+        padding_mode: "constant" (zeros) or "reflect".
 
     Returns:
-        (N, (H - k) // stride + 1, (W - k) // stride + 1, features).
+        (N, (H + 2p - k) // stride + 1, (W + 2p - k) // stride + 1, features).
     """
     if not _has_forms():
-        return plain_conv(x, kernel, stride)
+        return plain_conv(_pad(x, padding, padding_mode), kernel, stride)
+    return _conv(stride, padding, padding_mode, x, kernel)
+
+
+def _pad(x: Array, padding: int, mode: str) -> Array:
+    sides = (padding, padding)
+    return jnp.pad(x, ((0, 0), sides, sides, (0, 0)), mode=mode)
+
+
+def _conv_by_form(stride: int, padding: int, mode: str, x: Array, kernel: Array) -> Array:
+    x = _pad(x, padding, mode)
     if stride == 2:
         return halve(x, kernel)
     return FORMS[choose_form(x.shape, kernel.shape, x.dtype.name)](x, kernel)
+
+
+# The rule for its gradients pads the image again: whoever made the image keeps it anyway, but not
+# with a border.
+_conv = jax.custom_vjp(_conv_by_form, nondiff_argnums=(0, 1, 2))
+
+
+def _conv_forward(
+    stride: int, padding: int, mode: str, x: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _conv_by_form(stride, padding, mode, x, kernel), (x, kernel)
+
+
+def _conv_backward(
+    stride: int, padding: int, mode: str, operands: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    x, kernel = operands
+    x = wait_for(gradient, x)
+    _, pull_back = jax.vjp(partial(_conv_by_form, stride, padding, mode), x, kernel)
+    return pull_back(gradient)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
@@ -141,7 +180,7 @@ def pixel_shuffle_conv(x: Array, kernel: Array) -> Array:
     Returns:
         (N, 2H, 2W, features).
     """
-    return depth_to_space(conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel))
+    return depth_to_space(conv(x, kernel, padding=1))
 
 
 # Outputs of a tile by taps of the filter. Larger tiles save more products and lose more digits.
@@ -213,7 +252,7 @@ def _conv_by_winograd(x: Array, kernel: Array) -> Array:
 
 
 FORMS: dict[str, Callable[[Array, Array], Array]] = {
-    "plain": plain_conv,
+    "plain": isolated_conv,
     "few_channels": _conv_to_few_channels,
     "planes": _conv_by_planes,
     "winograd": _conv_by_winograd,

@@ -14,16 +14,16 @@ from flax import linen as nn
 from jax import Array
 
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.models.activation import leaky_relu, relu
 from brainsynth_jax.models.blocks import (
     Conv,
     Upsample,
     add_noise,
     dropout,
     kernel_init,
-    leaky_relu,
 )
 
-ACTIVATIONS = {"relu": nn.relu, "leaky_relu": leaky_relu, "elu": nn.elu}
+ACTIVATIONS = {"relu": relu, "leaky_relu": leaky_relu, "elu": nn.elu}
 # What the discriminator's ninth convolution may have instead.
 LAST_ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": jnp.tanh} | ACTIVATIONS
 # A sigmoid's 0 to 1 is stretched to the images' -1 to 1.

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from brainsynth_jax.models.blocks import leaky_relu
+from brainsynth_jax.models.activation import leaky_relu, relu
 from brainsynth_jax.models.convolution import conv
 from brainsynth_jax.models.resize import area_average
 
@@ -75,7 +75,7 @@ class Projection(nn.Module):
     def __call__(self, features: Array) -> Array:
         """(N, D) -> (N, dimensions), of length 1. Features are standardised over the batch."""
         x = (features - features.mean(0)) / (features.std(0) + 1e-3)
-        x = nn.relu(nn.Dense(self.width, kernel_init=_kernel_init)(x))
+        x = relu(nn.Dense(self.width, kernel_init=_kernel_init)(x))
         x = nn.Dense(self.dimensions, kernel_init=_kernel_init)(x)
         return x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 

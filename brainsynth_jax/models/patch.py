@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from brainsynth_jax.models.blocks import Conv, instance_norm, leaky_relu
+from brainsynth_jax.models.activation import leaky_relu
+from brainsynth_jax.models.blocks import Conv
+from brainsynth_jax.models.norm import instance_norm
 
 
 class PatchDiscriminator(nn.Module):

@@ -8,7 +8,9 @@ from flax import linen as nn
 from jax import Array
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.models.blocks import Conv, Upsample, instance_norm
+from brainsynth_jax.models.activation import relu
+from brainsynth_jax.models.blocks import Conv, Upsample
+from brainsynth_jax.models.norm import instance_norm
 
 
 def check_image_size(image_size: int) -> None:
@@ -36,7 +38,7 @@ class ResidualBlock(nn.Module):
             use_bias=False,
             dtype=self.dtype,
         )
-        y = nn.relu(instance_norm(conv()(x)))
+        y = relu(instance_norm(conv()(x)))
         return x + instance_norm(conv()(y))
 
 
@@ -77,12 +79,12 @@ class ResnetGenerator(nn.Module):
             Upsample, kernel_size=3, method=self.upsample, use_bias=False, dtype=self.dtype
         )
 
-        x = nn.relu(instance_norm(wide(self.width, use_bias=False)(image)))  # (N, H, W, width)
-        x = nn.relu(instance_norm(down(2 * self.width)(x)))
-        x = nn.relu(instance_norm(down(4 * self.width)(x)))  # (N, H/4, W/4, 4 width)
+        x = relu(instance_norm(wide(self.width, use_bias=False)(image)))  # (N, H, W, width)
+        x = relu(instance_norm(down(2 * self.width)(x)))
+        x = relu(instance_norm(down(4 * self.width)(x)))  # (N, H/4, W/4, 4 width)
         for _ in range(self.blocks):
             x = ResidualBlock(dtype=self.dtype)(x)
-        x = nn.relu(instance_norm(up(2 * self.width)(x)))
-        x = nn.relu(instance_norm(up(self.width)(x)))  # (N, H, W, width)
+        x = relu(instance_norm(up(2 * self.width)(x)))
+        x = relu(instance_norm(up(self.width)(x)))  # (N, H, W, width)
         x = wide(1)(x).astype(jnp.float32)
         return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

@@ -7,7 +7,9 @@ from flax import linen as nn
 from jax import Array
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.models.blocks import Conv, Upsample, group_norm, leaky_relu
+from brainsynth_jax.models.activation import leaky_relu
+from brainsynth_jax.models.blocks import Conv, Upsample
+from brainsynth_jax.models.norm import group_norm
 
 
 class Segmenter(nn.Module):

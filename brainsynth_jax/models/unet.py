@@ -8,7 +8,9 @@ from flax import linen as nn
 from jax import Array
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.models.blocks import Conv, Upsample, dropout, instance_norm, leaky_relu
+from brainsynth_jax.models.activation import leaky_relu, relu
+from brainsynth_jax.models.blocks import Conv, Upsample, dropout
+from brainsynth_jax.models.norm import instance_norm
 
 HALVINGS = 8
 
@@ -68,10 +70,10 @@ class UnetGenerator(nn.Module):
                 skips.append(x)
 
         for level in reversed(range(HALVINGS - 1)):  # ... (N, H/2, W/2, 2 width)
-            x = instance_norm(up(self.width * min(2**level, 8), use_bias=False)(nn.relu(x)))
+            x = instance_norm(up(self.width * min(2**level, 8), use_bias=False)(relu(x)))
             layer = HALVINGS - 1 - level
             if layer <= 3:
                 x = dropout(x, self.dropout_rate, keys, layer)
             x = jnp.concatenate([skips[level], x], axis=-1)
-        x = up(1)(nn.relu(x)).astype(jnp.float32)
+        x = up(1)(relu(x)).astype(jnp.float32)
         return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

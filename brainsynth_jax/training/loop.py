@@ -73,7 +73,7 @@ def train(
         key: the run's random key.
         plan: how long.
         logs: takes the metrics of each logged step, and at the end of each epoch what it found and
-            `peak_memory_mib`.
+            `peak_memory_mib`, that of compiling and training so far.
         checkpoints: takes the state at the end of each epoch and when stopped.
         finish_epoch: called with the state and the epoch's number, from 1.
         stop: looked at after each step.
@@ -89,6 +89,8 @@ def train(
     unchecked: list[tuple[int, dict[str, Array]]] = []
     first_step = step
     clock, clock_step = time.perf_counter(), step
+    process_memory.release_freed()  # by preparing the slices
+    process_memory.forget_peak()
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""

@@ -8,7 +8,7 @@ import slow_steps
 from brainsynth_jax.benchmark.timing import spread, take_turns, time_workload
 from brainsynth_jax.benchmark.workload import Workload
 
-TINY = Workload("dcgan-sampling", image_size=16, width=2)
+TINY = Workload("dcgan-sampling", image_size=64, width=2)
 
 
 def test_the_fastest_peer_counts_and_one_that_fails_is_left_out(capsys):

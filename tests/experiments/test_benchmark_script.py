@@ -129,9 +129,9 @@ def test_stopping_ends_every_process(tmp_path):
 
 
 def children_of(process):
-    """Numbers of the processes that it started, but for multiprocessing's own."""
+    """Numbers of the processes that it started to take turns."""
     found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [child for child in found if "contender" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def wait_for(find, seconds=120):
