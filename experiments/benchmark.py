@@ -12,6 +12,7 @@ medians and spread; with --versus=torch, PyTorch's time for the same beside them
   python experiments/benchmark.py --json=benchmark.json
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,8 +48,9 @@ benchmark.integer("rounds", 7, "Steps of each that are timed.", 1)
 benchmark.choice("versus", None, ("torch",), "A peer that takes turns with the project.")
 benchmark.string(
     "torch_forms",
-    "eager,channels-last,compiled",
-    "Those of PyTorch's that take part; the fastest counts. All are in memory at the same time.",
+    None,
+    "With --versus=torch: eager, channels-last, compiled, with commas between; by default all, of "
+    "which the fastest counts. They are in memory at the same time.",
 )
 benchmark.string(
     "growth",
@@ -68,7 +70,11 @@ def main() -> None:
     """Flags -> workloads -> records -> table and files."""
     options = SimpleNamespace(**resolve_flags(given_flags()))
     workloads = list_workloads(options)
+    if options.torch_forms and not options.versus:
+        raise UserError(f"--torch_forms={options.torch_forms} needs --versus=torch.")
     path, plot = new_file("json", options.json), new_file("growth", options.growth)
+    # Several processes share a GPU.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     describe = describe_against_peer if options.versus else describe_step
     print(f"{machine.describe_processor()}; {jax.default_backend()}; JAX {jax.__version__}")
     for name in dict.fromkeys(workload.precision for _, workload in workloads):
@@ -176,7 +182,7 @@ def check_peer(
         from brainsynth_jax.benchmark.torch_steps import FORMS, prepare_peer
     except ImportError as error:
         raise UserError(f"--versus=torch: {error}. Install it: pip install torch") from error
-    forms = parse_names("torch_forms", options.torch_forms, FORMS)
+    forms = parse_names("torch_forms", options.torch_forms or ",".join(FORMS), FORMS)
     sizes = {workload.name: workload.image_size for _, workload in workloads}
     sizes.pop(SAMPLING, None)
     for name, size in sizes.items():

@@ -3,6 +3,8 @@
 Each has memory and threads of its own; none works while another is timed.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,6 +22,7 @@ from brainsynth_jax import process_memory
 _PROGRAM = (
     "import sys; from brainsynth_jax.benchmark import contender; contender.serve(sys.argv[1])"
 )
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 class Ready(NamedTuple):
@@ -37,7 +40,7 @@ class Ready(NamedTuple):
 
 
 class Failed(Exception):
-    """A process could not build or take its step; the message is its last line."""
+    """A process could not build or take its step; the message is its error's first line."""
 
 
 class Contender:
@@ -54,9 +57,10 @@ class Contender:
     def __init__(self, build: Callable[..., Ready], *arguments: Any) -> None:
         self._pipe, end = Pipe()
         start = time.perf_counter()
+        # -P, so that it imports what this process does, and not from the current folder.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(end.fileno())],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            [sys.executable, "-P", "-c", _PROGRAM, str(end.fileno())],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
             pass_fds=[end.fileno()],
         )
         end.close()
@@ -95,7 +99,7 @@ class Contender:
         self._pipe.close()
 
     def _ask(self, command: str) -> Any:
-        os.kill(self._process.pid, signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
         self._send(command)
         answer = self._receive()
         self._halt()
@@ -103,18 +107,18 @@ class Contender:
 
     def _halt(self) -> None:
         """Threads that wait for work may spin, which would slow down whoever comes next."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
 
     def _send(self, message: Any) -> None:
         try:
             self._pipe.send(message)
-        except BrokenPipeError:
+        except ConnectionError:
             raise self._ended() from None
 
     def _receive(self) -> Any:
         try:
             failed, answer = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise self._ended() from None
         if failed:
             raise Failed(answer)
@@ -138,23 +142,31 @@ def serve(number: str) -> None:
     """
     # A Ctrl-C reaches every process of the terminal; the one that started this ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    os.set_inheritable(int(number), False)
     pipe = Connection(int(number))
-    try:
-        build, arguments = pipe.recv()
-        pipe.send((False, None))
-        ready = build(*arguments)
-        del arguments
-        pipe.send((False, dict(ready.facts)))
-        while True:
-            pipe.send((False, _answer(ready, pipe.recv())))
-    except (EOFError, BrokenPipeError):  # the other end has seen enough
-        pass
-    except Exception as error:
-        pipe.send((True, "".join(traceback.format_exception_only(error)).strip()))
+    with contextlib.suppress(ConnectionError):  # the other end has seen enough
+        try:
+            build, arguments = pipe.recv()
+            pipe.send((False, None))
+            ready = build(*arguments)
+            del arguments
+            pipe.send((False, dict(ready.facts)))
+            while True:
+                pipe.send((False, _answer(ready, pipe.recv())))
+        except Exception as error:
+            pipe.send((True, traceback.format_exception_only(error)[0].splitlines()[0]))
+
+
+def _end_with_parent() -> None:
+    """Lets Linux kill this process with the one that started it: a halted one sees no end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _answer(ready: Ready, command: str) -> float | None:
     if command == "forget":
+        process_memory.release_freed()  # as the training loop does
         return process_memory.forget_peak()
     if command == "peak":
         of_device = ready.peak_memory()

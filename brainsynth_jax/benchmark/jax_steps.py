@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainsynth_jax import process_memory
 from brainsynth_jax.benchmark.contender import Ready
 from brainsynth_jax.benchmark.workload import (
     CYCLEGAN_RATE,
@@ -118,7 +117,6 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     start = time.perf_counter()
     step = compile_step(make_step(workload), device).lower(state, batch, key).compile()
     compile_seconds = time.perf_counter() - start
-    process_memory.release_freed()  # as the training loop does
 
     def run() -> dict[str, Any]:
         nonlocal state

@@ -25,7 +25,12 @@ def leaky_relu(x: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _rectify(slope: float, x: Array) -> Array:
-    return jnp.where(x > 0, x, slope * x)
+    return jnp.where(x > 0, x, _scale(slope, x))
+
+
+def _scale(slope: float, x: Array) -> Array:
+    """0 for a slope of 0, also where `x` is infinite."""
+    return slope * x if slope else jnp.zeros_like(x)
 
 
 def _rectify_forward(slope: float, x: Array) -> tuple[Array, Array]:
@@ -34,7 +39,7 @@ def _rectify_forward(slope: float, x: Array) -> tuple[Array, Array]:
 
 
 def _rectify_backward(slope: float, made: Array, gradient: Array) -> tuple[Array]:
-    return (jnp.where(made > 0, gradient, slope * gradient),)
+    return (jnp.where(made > 0, gradient, _scale(slope, gradient)),)
 
 
 _rectify.defvjp(_rectify_forward, _rectify_backward)

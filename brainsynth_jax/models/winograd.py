@@ -107,8 +107,12 @@ def _rematerialized_filter_forward(
 def _rematerialized_filter_backward(
     outputs: int, operands: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
-    """From transforms made again: kept from the way forwards, they would be most of the memory."""
-    x, kernel = (wait_for(gradient, operand) for operand in operands)
+    """From transforms made again: kept from the way forwards, they would be most of the memory.
+
+    `convolution.conv` lets the image wait.
+    """
+    x, kernel = operands
+    kernel = wait_for(gradient, kernel)
     _, pull_back = jax.vjp(partial(_filter, outputs), x, kernel)
     return pull_back(gradient)
 

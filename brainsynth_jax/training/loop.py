@@ -73,7 +73,7 @@ def train(
         key: the run's random key.
         plan: how long.
         logs: takes the metrics of each logged step, and at the end of each epoch what it found and
-            `peak_memory_mib`, that of compiling and training so far.
+            `peak_memory_mib`: of compiling and training so far, on a GPU since the program's start.
         checkpoints: takes the state at the end of each epoch and when stopped.
         finish_epoch: called with the state and the epoch's number, from 1.
         stop: looked at after each step.

@@ -16,10 +16,12 @@ from brainsynth_jax.models.activation import leaky_relu, relu
     [(relu, nn.relu), (leaky_relu, partial(nn.leaky_relu, negative_slope=0.2))],
 )
 def test_values_and_gradients_are_flaxs(ours, flax):
-    x = jnp.array([-3.0, -1e-20, 1e-20, 0.5, 7.0])
+    x = jnp.array([-jnp.inf, -3.0, -1e-20, 1e-20, 0.5, 7.0])
     np.testing.assert_array_equal(ours(x), flax(x))
     (made, pull_back), (wanted, derived) = jax.vjp(ours, x), jax.vjp(flax, x)
-    np.testing.assert_array_equal(pull_back(made + 1), derived(wanted + 1))
+    gradient = jnp.array([jnp.inf, 2.0, 3.0, 4.0, 5.0, 6.0])
+    np.testing.assert_array_equal(pull_back(gradient), derived(gradient))
+    np.testing.assert_array_equal(made, wanted)
     assert ours(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 

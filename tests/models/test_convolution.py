@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from brainsynth_jax.models import convolution
+from brainsynth_jax.models.activation import leaky_relu, relu
 
 
 def normal(seed, *shape):
@@ -124,6 +125,49 @@ def test_every_form_is_the_same_operation(form, size):
         normal(0, 2, 14, 10, 5),
         0.1 * normal(1, size, size, 5, 3),
     )
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (4, 2)])
+def test_padding_is_that_of_numpy(mode, size, stride):
+    assert_same_with_gradients(
+        lambda x, kernel: convolution.conv(x, kernel, stride, 2, mode),
+        lambda x, kernel: plain_conv(
+            jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode), kernel, stride
+        ),
+        normal(0, 2, 14, 10, 5),
+        0.1 * normal(1, size, size, 5, 7),
+    )
+
+
+def test_gradients_of_gradients_are_those_of_plain_forms():
+    """As a gradient penalty takes them: with strides, taps, Winograd and few channels."""
+    image = normal(0, 1, 36, 36, 2)
+    shapes = ((4, 4, 2, 16), (3, 3, 16, 16), (3, 3, 16, 4), (4, 4, 4, 1))
+    kernels = [0.2 * normal(number, *shape) for number, shape in enumerate(shapes)]
+
+    def penalty(kernels, image):
+        def score(image):
+            x = leaky_relu(convolution.conv(image, kernels[0], 2, 1))
+            x = relu(convolution.conv(x, kernels[1], 1, 1, "reflect"))
+            x = leaky_relu(convolution.conv_transpose(x, kernels[2]))
+            return convolution.conv(x, kernels[3]).sum()
+
+        return jnp.square(jax.grad(score)(image)).sum()
+
+    found = jax.grad(penalty)(kernels, image)
+    with convolution.plain_forms():
+        wanted = jax.grad(penalty)(kernels, image)
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * jnp.abs(theirs).max())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_image_of_infinities_spoils_no_other(stride):
+    x = normal(0, 3, 8, 8, 5).at[0].set(jnp.inf)
+    made = convolution.conv(x, normal(1, 3, 3, 5, 7), stride, 1)
+    assert not np.isfinite(made[0]).all()
+    assert np.isfinite(made[1:]).all()
 
 
 @pytest.mark.parametrize(
