@@ -140,12 +140,12 @@ def test_two_devices_and_one_give_the_same_parameters(settings):
 
 def test_dropout_is_the_same_on_two_devices_and_one():
     model = small_model()._replace(generator=UnetGenerator(width=1), pool_size=0)
-    results = [run_steps(model, jax.devices()[:n], steps=2, size=256) for n in (1, 2)]
+    results = [run_steps(model, jax.devices()[:n], steps=1, size=256) for n in (1, 2)]
     for name, value in results[0][1].items():
-        np.testing.assert_allclose(results[1][1][name], value, rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(results[1][1][name], value, rtol=5e-6, err_msg=name)
     undropped = model._replace(generator=UnetGenerator(width=1, dropout_rate=0.0))
-    _, metrics = run_steps(undropped, jax.devices()[:1], steps=2, size=256)
-    assert abs(metrics["cycle"] / results[0][1]["cycle"] - 1) > 1e-5, "dropout was at work"
+    _, metrics = run_steps(undropped, jax.devices()[:1], steps=1, size=256)
+    assert abs(metrics["adv_AB"] / results[0][1]["adv_AB"] - 1) > 1e-3, "dropout was at work"
 
 
 def test_bfloat16_computes_while_everything_kept_is_float32():
