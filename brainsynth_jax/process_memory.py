@@ -24,7 +24,8 @@ def peak_mib() -> float:
 
 
 def forget_peak() -> None:
-    """Lets `peak_mib` count from now on, where the system can."""
+    """Lets `peak_mib` count from now on, where the system can; what was freed does not count."""
+    release_freed()
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
 

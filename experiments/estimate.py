@@ -39,8 +39,7 @@ def estimate_cost(
         devices: that it would train on.
     """
     share = {name: values[: len(values) // len(devices)] for name, values in batch.items()}
-    process_memory.release_freed()  # by preparing the slices
-    process_memory.forget_peak()
+    process_memory.forget_peak()  # of preparing the slices
     start = time.perf_counter()
     state = place_state(state, devices[:1])
     step = compile_step(make_step, devices[:1]).lower(state, share, key).compile()

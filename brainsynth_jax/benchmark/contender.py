@@ -166,7 +166,6 @@ def _end_with_parent() -> None:
 
 def _answer(ready: Ready, command: str) -> float | None:
     if command == "forget":
-        process_memory.release_freed()  # as the training loop does
         return process_memory.forget_peak()
     if command == "peak":
         of_device = ready.peak_memory()

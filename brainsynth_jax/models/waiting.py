@@ -1,4 +1,4 @@
-"""What the compiler is to compute late, so that it need not be kept in the meantime."""
+"""When the compiler is to compute something: late, so as not to keep it, or by itself."""
 
 from jax import Array, lax
 
@@ -15,3 +15,15 @@ def wait_for(other: Array, x: Array) -> Array:
         x: of any shape.
     """
     return x + 0 * lax.stop_gradient(other)[(0,) * other.ndim]
+
+
+def isolate(x: Array) -> Array:
+    """`x`, images of any number of channels, which XLA cannot fuse with a sum over its pixels.
+
+    As in `wait_for`, each pixel waits; for the first one of its own image, so that a value that is
+    not finite spoils no other image.
+
+    Args:
+        x: (N, H, W, C).
+    """
+    return x + 0 * lax.stop_gradient(x[:, :1, :1])

@@ -89,8 +89,7 @@ def train(
     unchecked: list[tuple[int, dict[str, Array]]] = []
     first_step = step
     clock, clock_step = time.perf_counter(), step
-    process_memory.release_freed()  # by preparing the slices
-    process_memory.forget_peak()
+    process_memory.forget_peak()  # of preparing the slices
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""
