@@ -45,12 +45,8 @@ from dataset import note_data
 
 from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.evaluation.comparison import (
-    NETWORKS,
-    PAPER_RECIPE,
-    compare_networks,
-    tabulate,
-)
+from brainsynth_jax.evaluation.claims import PAPER_RECIPE
+from brainsynth_jax.evaluation.comparison import NETWORKS, compare_networks, tabulate
 from brainsynth_jax.evaluation.comparison_report import write_comparison_report
 from brainsynth_jax.files import write_json, write_table
 from brainsynth_jax.training.run_folder import (

@@ -18,9 +18,9 @@ from run_options import Run
 from brainsynth_jax.data.masks import is_brain, is_tumor
 from brainsynth_jax.data.pipeline import SliceBatch, load_slices
 from brainsynth_jax.data.prepared import SliceDataset
+from brainsynth_jax.evaluation.claims import PAPER_RECIPE
 from brainsynth_jax.evaluation.comparison import (
     NETWORKS,
-    PAPER_RECIPE,
     NetworkNumbers,
     Scores,
     score_translations,

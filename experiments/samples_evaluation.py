@@ -10,9 +10,15 @@ from brainsynth_jax.data.hygiene import name_patient
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.evaluation.copies import VERDICTS, Move, Slices, align, coarsen
+from brainsynth_jax.evaluation.copies import VERDICTS
 from brainsynth_jax.evaluation.distances import UNKNOWN
 from brainsynth_jax.evaluation.features import FeatureSpace, make_space
+from brainsynth_jax.evaluation.neighbours import (
+    Move,
+    Slices,
+    align,
+    coarsen,
+)
 from brainsynth_jax.evaluation.onnx_encoder import load_encoder
 from brainsynth_jax.evaluation.samples import (
     RealSlices,

@@ -23,7 +23,8 @@ from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.evaluation.copies import find_limits, nearest_distances
+from brainsynth_jax.evaluation.copies import find_limits
+from brainsynth_jax.evaluation.neighbours import nearest_distances
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.cyclegan import create_cyclegan_state

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brainsynth_jax.evaluation.comparison import (
+from brainsynth_jax.evaluation.claims import (
     CONFIRMED,
-    IMAGE_METRICS,
-    NETWORKS,
     NOT_CONFIRMED,
     NOT_MEASURED,
     OTHER_SETTING,
-    PUBLISHED_HOURS,
     TOO_SMALL,
     show_estimate,
 )
+from brainsynth_jax.evaluation.comparison import IMAGE_METRICS, NETWORKS, PUBLISHED_HOURS
 from brainsynth_jax.evaluation.cyclegan_report import (
     DIRECTIONS,
     METRIC_TITLES,

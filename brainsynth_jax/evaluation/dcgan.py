@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from brainsynth_jax.evaluation.chunks import in_chunks
-from brainsynth_jax.evaluation.copies import coarsen, nearest_distances
 from brainsynth_jax.evaluation.distances import kernel_distance
 from brainsynth_jax.evaluation.grid import grid_energy
+from brainsynth_jax.evaluation.neighbours import coarsen, nearest_distances
 from brainsynth_jax.evaluation.samples import RealSlices, Reference
 from brainsynth_jax.evaluation.similarity import pairwise_ms_ssim
 from brainsynth_jax.training.dcgan import Dcgan, DcganState

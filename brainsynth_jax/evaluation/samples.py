@@ -6,14 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainsynth_jax.evaluation.copies import (
-    Neighbours,
-    Slices,
-    coarsen,
-    find_neighbours,
-    judge_images,
-    summarize_copies,
-)
+from brainsynth_jax.evaluation.copies import judge_images, summarize_copies
 from brainsynth_jax.evaluation.distances import (
     RealSet,
     compare_to_real,
@@ -26,6 +19,12 @@ from brainsynth_jax.evaluation.diversity import compare_diversity, subject_sprea
 from brainsynth_jax.evaluation.features import FeatureSpace
 from brainsynth_jax.evaluation.grid import grid_energy
 from brainsynth_jax.evaluation.manifold import compare_overlap
+from brainsynth_jax.evaluation.neighbours import (
+    Neighbours,
+    Slices,
+    coarsen,
+    find_neighbours,
+)
 from brainsynth_jax.evaluation.similarity import pairwise_ms_ssim
 
 _PAIRS = 400

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
-from brainsynth_jax.evaluation import copies, distances, diversity, manifold
+from brainsynth_jax.evaluation import distances, diversity, manifold, neighbours
 from brainsynth_jax.evaluation.report import count, short, show_percent, show_range
 from brainsynth_jax.evaluation.samples_words import DISTANCES, distance_ratio
 
@@ -235,7 +235,7 @@ def _copies_rows(summary: Mapping[str, Any] | None) -> list[Row]:
     if summary is None or summary["copied"] is None:
         return []
     made, real = (count(summary[name], "slice") for name in ("samples", "heldout"))
-    side = copies.COMPARED_SIZE
+    side = neighbours.COMPARED_SIZE
     rows = [
         *_nearness_rows(summary, "pixels", f"at {side} x {side} pixels, 0 to 2", made, real),
         *_nearness_rows(summary["features"], "features", "of the features", made, real),

@@ -7,7 +7,7 @@ one line of evidence; the table has the rest.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from brainsynth_jax.evaluation import copies, distances, grid
+from brainsynth_jax.evaluation import copies, distances, grid, neighbours
 from brainsynth_jax.evaluation.report import count, short, show_percent, show_range, warn_of_few
 
 DISTANCES = {"kid": "kernel distance (KID)", "frechet": "Fréchet distance"}
@@ -269,7 +269,7 @@ def _judge_copies(evaluation: Mapping[str, Any]) -> Answer:
         )
     if summary["copied"] is None:
         return Answer(question, f"Left out: {_tell_no_yardstick(evaluation)}.")
-    side = copies.COMPARED_SIZE
+    side = neighbours.COMPARED_SIZE
     shares = {name: found / summary["samples"] for name, found in summary["verdicts"].items()}
     return Answer(
         question,

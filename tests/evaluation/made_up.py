@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from brainsynth_jax.evaluation.copies import Nearest, Neighbours, Slices, summarize_copies
+from brainsynth_jax.evaluation.copies import summarize_copies
+from brainsynth_jax.evaluation.neighbours import Nearest, Neighbours, Slices
 
 HELD_OUT = np.linspace(0.1, 0.2, 72)
 

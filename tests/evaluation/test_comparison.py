@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from brainsynth_jax.evaluation.comparison import (
+from brainsynth_jax.evaluation.claims import (
     CONFIRMED,
     FOUND_DICE,
     LEAST_SUBJECTS,
@@ -16,6 +16,8 @@ from brainsynth_jax.evaluation.comparison import (
     PAPER_RECIPE,
     PAPER_SIZE,
     TOO_SMALL,
+)
+from brainsynth_jax.evaluation.comparison import (
     NetworkNumbers,
     compare_networks,
     score_translations,

@@ -2,167 +2,30 @@ import json
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, shift
-from scipy.spatial.distance import cdist
+from near_images import look, moved, patients
+from scipy.ndimage import gaussian_filter
 
-from brainsynth_jax.evaluation import copies
 from brainsynth_jax.evaluation.copies import (
-    MOVES,
     SUMMARY,
-    Move,
-    Nearest,
-    Neighbours,
-    Slices,
-    align,
     authentic_share,
-    coarsen,
     find_limits,
-    find_neighbours,
     judge_images,
-    nearest_distances,
-    nearest_features,
     summarize_copies,
     summarize_distances,
 )
-
-
-def images(count, side=64, seed=0):
-    noise = np.random.default_rng(seed).normal(size=(count, side, side))
-    smooth = gaussian_filter(noise, (0, side / 16, side / 16))
-    return np.clip(smooth / smooth.std() / 3, -1, 1)[..., None].astype(np.float32)
-
-
-def patients(count, each, seed):
-    """Slices of one patient are alike."""
-    own = np.repeat(images(count, seed=seed), each, axis=0)
-    names = [f"{seed}-{subject}" for subject in np.repeat(np.arange(count), each)]
-    return own + 0.5 * images(count * each, seed=seed + 1), names
-
-
-def moved(images, down, right):
-    return shift(images, (0, down, right, 0), order=0, cval=-1)
-
-
-def block_means(images, size):
-    count, side = images.shape[:2]
-    return images.reshape(count, size, side // size, size, side // size).mean(axis=(2, 4))
-
-
-def look(images, subjects=()):
-    projection = np.random.default_rng(0).normal(size=(256, 20))
-    return Slices(coarsen(images), block_means(images, 16).reshape(-1, 256) @ projection, subjects)
+from brainsynth_jax.evaluation.neighbours import (
+    MOVES,
+    Move,
+    Nearest,
+    Neighbours,
+    find_neighbours,
+    nearest_features,
+)
 
 
 def at(*distances):
     indices, moves = np.zeros((2, len(distances)), int)
     return Nearest(np.array(distances, float), indices, moves)
-
-
-def test_nearest_agrees_with_a_search_by_the_definition():
-    ours, references = images(12), images(5, seed=1)
-    expected = {}
-    for move in MOVES:
-        turned = references[:, :, ::-1] if move.mirrored else references
-        enlarged = turned.repeat(2, axis=1).repeat(2, axis=2)
-        laid = block_means(moved(enlarged, move.down, move.right), 32).reshape(5, -1)
-        expected[move] = cdist(block_means(ours, 32).reshape(12, -1), laid) / 32
-    table = np.stack(list(expected.values()))
-    distances, indices, moves = nearest_distances(ours, references)
-    np.testing.assert_allclose(distances, table.min(axis=(0, 2)), rtol=1e-5)
-    np.testing.assert_array_equal(indices, table.min(axis=0).argmin(axis=1))
-    np.testing.assert_array_equal(moves, table.min(axis=2).argmin(axis=0))
-    assert len(set(moves)) > 5
-
-
-def test_moves_reach_a_32nd_of_the_side_mirrored_or_not():
-    steps = range(-4, 5)
-    assert set(MOVES) == {Move(m, d, r) for m in (False, True) for d in steps for r in steps}
-    assert MOVES[0] == Move(mirrored=False, down=0, right=0)
-
-
-@pytest.mark.parametrize("side", [48, 256])
-def test_images_of_any_size_are_averaged(side):
-    ours = images(3, side)
-    fine = ours.repeat(4, axis=1).repeat(4, axis=2)
-    np.testing.assert_allclose(coarsen(ours)[..., 0], block_means(fine, 64), atol=1e-6)
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize(("down", "right"), [(0, 0), (8, -8), (-4, 4), (8, 0)])
-def test_an_exact_copy_is_at_zero_however_it_lies(mirrored, down, right):
-    references = np.round(images(20, side=256) * 127.5) / np.float32(127.5)
-    chosen = [3, 17, 8]
-    made = moved(references[chosen][:, :, ::-1] if mirrored else references[chosen], down, right)
-    distances, indices, moves = nearest_distances(made, references)
-    np.testing.assert_array_equal(distances, 0)
-    np.testing.assert_array_equal(indices, chosen)
-    assert {MOVES[move] for move in moves} == {Move(mirrored, down // 2, right // 2)}
-    np.testing.assert_array_equal(align(references[chosen], MOVES[moves[0]]), made)
-
-
-def test_distance_is_in_units_of_the_image():
-    black, square = np.full((2, 2, 64, 64, 1), -1, np.float32)
-    square[:, 16:48, 16:48] = 1
-    np.testing.assert_allclose(nearest_distances(square, black).distances, 2 * 0.5)
-
-
-def test_of_equally_good_references_and_moves_the_first_is_taken():
-    black = np.full((3, 64, 64, 1), -1, np.float32)
-    nearest = nearest_distances(images(2), black)
-    np.testing.assert_array_equal(nearest.moves, 0)
-    np.testing.assert_array_equal(nearest.indices, 0)
-
-
-def test_nearest_features_agree_with_scipy():
-    rng = np.random.default_rng(0)
-    ours, references = rng.normal(size=(30, 7)), rng.normal(size=(50, 7))
-    ours[:3] = references[[4, 40, 9]]
-    expected = cdist(ours, references)
-    distances, indices, _ = nearest_features(ours, references)
-    np.testing.assert_allclose(distances, expected.min(axis=1) / np.sqrt(7), rtol=1e-12)
-    np.testing.assert_array_equal(indices, expected.argmin(axis=1))
-    np.testing.assert_array_equal(distances[:3], 0)
-
-
-def test_it_does_not_matter_how_many_are_compared_at_a_time(monkeypatch):
-    ours, references = images(10), images(7, seed=1)
-    features = np.random.default_rng(0).normal(size=(10, 3))
-    at_once = nearest_distances(ours, references), nearest_features(features[:3], features[3:])
-    monkeypatch.setattr(copies, "_REFERENCES_A_CALL", 3)
-    monkeypatch.setattr(copies, "_IMAGES_A_CALL", 3)
-    in_parts = nearest_distances(ours, references), nearest_features(features[:3], features[3:])
-    for whole, parts in zip(at_once, in_parts, strict=True):
-        np.testing.assert_allclose(whole.distances, parts.distances, rtol=1e-6)
-        np.testing.assert_array_equal(whole.indices, parts.indices)
-        np.testing.assert_array_equal(whole.moves, parts.moves)
-
-
-@pytest.mark.parametrize(
-    ("ours", "references", "words"),
-    [
-        (images(2), images(2)[:0], "Images of one size"),
-        (images(2)[:0], images(2), "Images of one size"),
-        (images(2), images(2, side=128), "Images of one size"),
-        (images(2), images(2) * np.float32(np.nan), "Finite images"),
-    ],
-)
-def test_images_that_cannot_be_compared_are_refused(ours, references, words):
-    with pytest.raises(ValueError, match=words):
-        nearest_distances(ours, references)
-
-
-@pytest.mark.parametrize(
-    ("ours", "references"),
-    [
-        (np.ones((2, 3)), np.ones((2, 4))),
-        (np.ones((0, 3)), np.ones((2, 3))),
-        (np.ones(3), np.ones(3)),
-        (np.full((2, 3), np.inf), np.ones((2, 3))),
-    ],
-)
-def test_features_that_cannot_be_compared_are_refused(ours, references):
-    with pytest.raises(ValueError, match="Finite feature vectors of one length"):
-        nearest_features(ours, references)
 
 
 def test_limits_are_those_of_the_nearest_held_out_subject():

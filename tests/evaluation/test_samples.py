@@ -7,11 +7,11 @@ import pytest
 from discs import discs
 
 from brainsynth_jax.evaluation import samples as measured
-from brainsynth_jax.evaluation.copies import Slices, coarsen
 from brainsynth_jax.evaluation.distances import UNKNOWN, RealSet, extrapolated_frechet_distance
 from brainsynth_jax.evaluation.diversity import compare_diversity, subject_spread
 from brainsynth_jax.evaluation.features import pca_space
 from brainsynth_jax.evaluation.manifold import compare_overlap
+from brainsynth_jax.evaluation.neighbours import Slices, coarsen
 from brainsynth_jax.evaluation.samples import (
     RealSlices,
     evaluate_samples,
