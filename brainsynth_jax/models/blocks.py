@@ -27,7 +27,12 @@ UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 # Both papers state or imply it: weights start from normal(0, 0.02), as in CycleGAN and DCGAN.
-kernel_init = nn.initializers.normal(0.02)
+_draw_kernel = nn.initializers.normal(0.02)
+
+
+def kernel_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """The first weights of a kernel of `shape`."""
+    return _draw_kernel(unrolled(key), shape, dtype)
 
 
 def _pixel_shuffle_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -1,5 +1,6 @@
 """The CycleGAN's state and update rule (CycleGAN paper, section 3.5, equations 2 to 5)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +77,7 @@ class CycleGanState:
         return self.generators if self.average is None else self.average
 
 
+@partial(jax.jit, static_argnames=("model", "image_size"))
 def create_cyclegan_state(model: CycleGan, key: Array, image_size: int) -> CycleGanState:
     """A new run's state for (image_size, image_size, 1) images."""
     image = jnp.zeros((1, image_size, image_size, 1))

@@ -1,6 +1,7 @@
 """The DCGAN's state and update rule (DCGAN paper, section II)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -122,6 +123,7 @@ class DcganState:
         return self.generator if self.average is None else self.average
 
 
+@partial(jax.jit, static_argnames="model")
 def create_dcgan_state(model: Dcgan, key: Array) -> DcganState:
     """A new run's state."""
     generator_key, discriminator_key = jax.random.split(key)

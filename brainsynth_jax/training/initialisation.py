@@ -1,5 +1,6 @@
 """The first weights of a network."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,16 +8,13 @@ from flax import linen as nn
 from jax import Array
 
 
+@partial(jax.jit, static_argnums=0)
 def initialise(network: nn.Module, key: Array, *example: Array) -> dict[str, Any]:
     """The network's first variables, {"params": ..., "batch_stats": ... where there are any}.
 
-    They are computed once, so XLA is told not to optimise: it compiles eight times sooner, to the
-    same numbers.
-
     Args:
-        network: any.
+        network: any; two of the same attributes are compiled once.
         key: random key.
         example: what the network is called with; only shapes count.
     """
-    init = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
-    return init(key, *example)
+    return network.init(key, *example)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 
 from brainsynth_jax.models import blocks
@@ -22,6 +23,12 @@ def test_dropout_belongs_to_the_image_not_to_its_place():
     assert 0.4 < float((dropped == 0).mean()) < 0.6
     assert not np.array_equal(dropped, blocks.dropout(x, 0.5, keys, layer=2))
     np.testing.assert_array_equal(blocks.dropout(x, 0.5, None, layer=1), x)
+
+
+def test_first_weights_are_those_of_flax():
+    plain = nn.initializers.normal(0.02)
+    key, shape = jax.random.key(5), (3, 3, 7, 11)
+    np.testing.assert_array_equal(blocks.kernel_init(key, shape), plain(key, shape))
 
 
 def test_conv_pads_by_reflection():
