@@ -249,20 +249,25 @@ def name_workload(workload: Workload) -> str:
 
 
 def describe_step(record: dict[str, Any] | None) -> str:
-    """A row of the table; its head for None. GFLOP are counted by hand and by XLA."""
+    """A row of the table; its head for None.
+
+    GFLOP are counted by hand and by XLA. The last four are seconds of a start: to import, to trace,
+    to compile or, the second time, to take from JAX's cache what was compiled.
+    """
     if record is None:
         return (
             "\nname             precision batch pixels width  seconds (spread)     MiB    GFLOP "
-            "by XLA of rate  compile cached"
+            "by XLA of rate  import trace compile cached"
         )
-    by_xla = record["xla_flops"]
+    by_xla, trace = record["xla_flops"], record["trace_seconds"]
     return (
         f"{record['name']:16} {record['precision']:9} {record['batch_size']:5} "
         f"{record['image_size']:6} {record['width']:5} {record['seconds_median']:8.3f} "
         f"({record['seconds_spread']:.3f}) {record['peak_memory_mib']:8,.0f} "
         f"{record['flops'] / 1e9:7,.0f} {f'{by_xla / 1e9:,.0f}' if by_xla else '-':>7} "
-        f"{record['share_of_product_rate']:7.0%} {record['compile_seconds']:6.1f} s "
-        f"{record['compile_seconds_from_cache']:4.1f} s"
+        f"{record['share_of_product_rate']:7.0%} {record['import_seconds']:7.1f} "
+        f"{'-' if trace is None else f'{trace:.1f}':>5} {record['compile_seconds']:7.1f} "
+        f"{record['compile_seconds_from_cache']:6.1f}"
     )
 
 

@@ -122,6 +122,7 @@ def _describe_step(workload: Workload, step: Contender, seconds: list[float]) ->
         "product_rate": rate,
         "share_of_product_rate": operations / median(seconds) / rate,
         "import_seconds": step.import_seconds,
+        "trace_seconds": step.facts["trace_seconds"],
         "compile_seconds": step.facts["compile_seconds"],
     }
 
