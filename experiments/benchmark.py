@@ -206,7 +206,12 @@ def time_reading(options: SimpleNamespace) -> Iterator[dict[str, Any]]:
     if not names:
         return
     # Whoever measures steps on a bare machine has no readers.
-    from brainsynth_jax.benchmark.reading import time_pipeline, time_preparation, write_subjects
+    from brainsynth_jax.benchmark.reading import (
+        time_image_batches,
+        time_pair_batches,
+        time_preparation,
+        write_subjects,
+    )
 
     common = {"backend": "cpu", "image_size": 256, "cores": machine.count_cores()}
     with tempfile.TemporaryDirectory() as folder:
@@ -215,15 +220,19 @@ def time_reading(options: SimpleNamespace) -> Iterator[dict[str, Any]]:
         if "preparation" in names:
             yield {"name": "preparation", **common, "seconds_median": seconds}
         for size in map(int, options.batch_sizes.split(",") if "pipeline" in names else ()):
-            times = time_pipeline(dataset, size)
-            yield {
-                "name": "pipeline",
-                **common,
-                "batch_size": size,
-                "seconds_median": median(times),
-                "seconds_spread": spread(times),
-                "slices_per_second_per_core": 2 * size / mean(times) / machine.count_cores(),
-            }
+            for name, slices, time_batches in (
+                ("cyclegan-pipeline", 2 * size, time_pair_batches),
+                ("dcgan-pipeline", size, time_image_batches),
+            ):
+                times = time_batches(dataset, size)
+                yield {
+                    "name": name,
+                    **common,
+                    "batch_size": size,
+                    "seconds_median": median(times),
+                    "seconds_spread": spread(times),
+                    "slices_per_second_per_core": slices / mean(times) / machine.count_cores(),
+                }
 
 
 def describe_reading(record: dict[str, Any]) -> str:
@@ -234,8 +243,8 @@ def describe_reading(record: dict[str, Any]) -> str:
             f"240x240x155; {_SUBJECTS} patients shared by {record['cores']} cores)"
         )
     return (
-        f"pipeline, batch {record['batch_size']}: {1e3 * record['seconds_median']:.1f} ms (spread "
-        f"{1e3 * record['seconds_spread']:.1f}), "
+        f"{record['name']}, batch {record['batch_size']}: "
+        f"{1e3 * record['seconds_median']:.2f} ms (spread {1e3 * record['seconds_spread']:.2f}), "
         f"{record['slices_per_second_per_core']:,.0f} slices a second and core"
     )
 

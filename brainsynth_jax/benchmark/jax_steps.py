@@ -104,9 +104,10 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     Where `cache_dir` is given, JAX keeps there what it compiled, and takes it from there when it is
     compiled again.
 
-    Its facts: `trace_seconds`, of writing the step down for XLA, and `compile_seconds`, of compiling
-    that or taking it from the cache (of the sampler both together, and None); `xla_flops`, the
-    floating-point operations of a step as XLA counts them, None where it does not say.
+    Its facts: `trace_seconds`, of writing the step down for XLA, and `compile_seconds`, of
+    compiling that or taking it from the cache (of the sampler both together, and None);
+    `xla_flops`, the floating-point operations of a step as XLA counts them, None where it does not
+    say.
     """
     if cache_dir:
         jax.config.update("jax_compilation_cache_dir", cache_dir)

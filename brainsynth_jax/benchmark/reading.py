@@ -1,12 +1,13 @@
 """What reading costs: scans into slices, and slices into batches."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from brainsynth_jax.data.nifti import save_volume
-from brainsynth_jax.data.pipeline import make_batches
+from brainsynth_jax.data.pipeline import BATCHES_AHEAD, Batch, make_batches, make_image_batches
 from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
@@ -49,10 +50,21 @@ def time_preparation(folder: Path, cache_dir: Path) -> tuple[SliceDataset, float
     return dataset, seconds / len(dataset.train_subjects + dataset.test_subjects)
 
 
-def time_pipeline(dataset: SliceDataset, batch_size: int) -> list[float]:
+def time_pair_batches(dataset: SliceDataset, batch_size: int) -> list[float]:
     """Seconds until each of many training batches of the CycleGAN was there, nothing else done."""
     batches = make_batches(dataset, "tumor_in_brain", "whole", batch_size, seed=0)
-    next(batches)
+    return _time_batches(batches, 1)
+
+
+def time_image_batches(dataset: SliceDataset, batch_size: int) -> list[float]:
+    """The same of the DCGAN's, after the first pass, from which slices are kept."""
+    batches = make_image_batches(dataset.train_a, batch_size, seed=0)
+    return _time_batches(batches, len(dataset.train_a) // batch_size + BATCHES_AHEAD)
+
+
+def _time_batches(batches: Iterator[Batch], first: int) -> list[float]:
+    for _ in range(first):
+        next(batches)
     seconds = []
     for _ in range(_BATCHES):
         start = time.perf_counter()

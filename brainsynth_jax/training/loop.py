@@ -72,7 +72,8 @@ def train(
         batches: the first is the one of step `state.step`.
         key: the run's random key.
         plan: how long.
-        logs: takes the metrics of each logged step, and at the end of each epoch what it found and
+        logs: takes the metrics of each logged step with `seconds_per_step` since the last one and
+            `seconds_waiting` of these for a batch, and at the end of each epoch what it found and
             `peak_memory_mib`: of compiling and training so far, on a GPU since the program's start.
         checkpoints: takes the state at the end of each epoch and when stopped.
         finish_epoch: called with the state and the epoch's number, from 1.
@@ -88,14 +89,17 @@ def train(
     step = int(state.step)
     unchecked: list[tuple[int, dict[str, Array]]] = []
     first_step = step
-    clock, clock_step = time.perf_counter(), step
+    clock, clock_step, waited = time.perf_counter(), step, 0.0
     process_memory.forget_peak()  # of preparing the slices
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""
         ended = False
         while step < plan.total_steps and not stop.received and not ended:
-            state, metrics = step_function(state, next(batches), key)
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            state, metrics = step_function(state, batch, key)
             if step == first_step:
                 process_memory.release_freed()  # by compiling
             step += 1
@@ -105,8 +109,12 @@ def train(
                 epoch = math.ceil(step / plan.steps_per_epoch)
                 values = _checked(unchecked, checkpoints)
                 unchecked.clear()
-                seconds = (time.perf_counter() - clock) / (step - clock_step)
-                logs.write(step, epoch, values | {"seconds_per_step": seconds})
+                steps = step - clock_step
+                values |= {
+                    "seconds_per_step": (time.perf_counter() - clock) / steps,
+                    "seconds_waiting": waited / steps,
+                }
+                logs.write(step, epoch, values)
                 note = " ".join(f"{name} {values[name]:.3f}" for name in plan.shown)
                 if ends_epoch:
                     _check_weights(step, state, checkpoints)
@@ -114,7 +122,7 @@ def train(
                     logs.write(step, epoch, result.values | {"peak_memory_mib": peak_memory_mib()})
                     checkpoints.save(step, state, result.score)
                     ended = result.ends
-                clock, clock_step = time.perf_counter(), step
+                clock, clock_step, waited = time.perf_counter(), step, 0.0
             progress.advance(1, note)
 
     if unchecked:

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from brainsynth_jax.data import pipeline
 from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
 from brainsynth_jax.data.pipeline import (
     limit_pairs,
@@ -210,6 +211,31 @@ def test_batches_of_images_alone_are_a_function_of_seed_and_step(dataset):
     count = len(dataset.train_a)
     assert sorted(order[:count]) == list(range(count)), "a pass shows every slice once"
     assert order != indices_of(draw(8, seed=1), "image", dataset.train_a, as_a)
+
+
+class Counted(list):
+    """Records that count how often each is read."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(("room", "reads_a_pass"), [(9, 0), (4, 5), (0, 9)])
+def test_images_that_fit_into_memory_are_read_once(dataset, monkeypatch, room, reads_a_pass):
+    records = Counted(dataset.train_a)
+    monkeypatch.setattr(pipeline, "KEPT_BYTES", room * records[0]["image"].nbytes)
+    monkeypatch.setattr(pipeline, "READING_THREADS", 0)
+    monkeypatch.setattr(pipeline, "BATCHES_AHEAD", 0)
+    batches = make_image_batches(records, batch_size=9, seed=0)
+    first, after_a_pass = next(batches), records.reads
+    second = next(batches)
+    assert records.reads - after_a_pass == reads_a_pass
+    images = [sorted(image.tobytes() for image in batch["image"]) for batch in (first, second)]
+    assert images[0] == images[1], "each pass shows the same slices"
+    batches.close()
 
 
 def test_images_alone_are_those_of_the_slices(dataset):

@@ -148,7 +148,9 @@ def test_reading_has_its_records(tmp_path):
     path = tmp_path / "records.json"
     code, _, err = run_benchmark("--only=preparation,pipeline", "--batch_sizes=2", f"--json={path}")
     assert code == 0, err
-    preparation, pipeline = json.loads(path.read_text())
+    preparation, *pipelines = json.loads(path.read_text())
     assert 0 < preparation["seconds_median"] < 60
-    assert pipeline["batch_size"] == 2
-    assert pipeline["slices_per_second_per_core"] > 10
+    assert [record["name"] for record in pipelines] == ["cyclegan-pipeline", "dcgan-pipeline"]
+    for record in pipelines:
+        assert record["batch_size"] == 2
+        assert record["slices_per_second_per_core"] > 10
