@@ -55,5 +55,5 @@ def estimate_cost(
     return (
         f"Estimate: {step_seconds:.2g} s a step, {duration(total_steps * step_seconds)} for "
         f"{total_steps} steps after {compile_seconds:.0f} s to compile; {peak_memory_mib():.0f} "
-        f"MiB of memory{each}. Nothing was trained."
+        f"MiB of memory{each}. Pictures and evaluation come on top. Nothing was trained."
     )

@@ -121,6 +121,11 @@ def train(
                     result = finish_epoch(state, epoch)
                     logs.write(step, epoch, result.values | {"peak_memory_mib": peak_memory_mib()})
                     checkpoints.save(step, state, result.score)
+                    if jax.default_backend() == "cpu":
+                        # What is being written, a step could not use again: it would take as much
+                        # once more, and be slowed down by what the writing saves.
+                        checkpoints.wait()
+                    process_memory.release_freed()
                     ended = result.ends
                 clock, clock_step, waited = time.perf_counter(), step, 0.0
             progress.advance(1, note)

@@ -86,6 +86,19 @@ def test_it_logs_and_saves_by_the_plan(tmp_path):
     assert [r["step"] for r in records if "peak_memory_mib" in r] == [3, 6]
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="copied from a GPU before the next step")
+def test_a_checkpoint_is_written_before_the_next_step_could_change_it(tmp_path):
+    """Else the step would need as much memory again."""
+    written = []
+
+    def look_and_add(state, batch, key):
+        written.append(sorted(path.name for path in (tmp_path / "checkpoints").iterdir()))
+        return add_batch(state, batch, key)
+
+    run(tmp_path, range(1, 7), step_function=look_and_add)
+    assert written == [[], [], [], ["3"], ["3"], ["3"]]
+
+
 def test_an_epoch_may_end_the_run(tmp_path):
     def finish_epoch(state, epoch):
         return EpochResult({}, -float(state.total), ends=epoch == 2)
