@@ -16,6 +16,8 @@ from brainsynth_jax.models.waiting import isolate, wait_for
 
 # Up to so many channels an image's pixels are no work for a processor's vector units.
 FEW_CHANNELS = 4
+# Up to so many features the 2x2 convolution that makes a block of pixels has few columns.
+_FEW_FEATURES = 2
 # Up to so many pixels of the half-sized image the kernel is most of what has to be moved.
 _FEW_PIXELS = 64
 
@@ -129,8 +131,8 @@ def _choose_halving_form(turned: bool, image: tuple[int, ...]) -> str:
 
 
 def _choose_doubling_form(image: tuple[int, ...], features: int) -> str:
-    if features <= FEW_CHANNELS:
-        return "plain"
+    if features <= _FEW_FEATURES:
+        return "pixels"
     return "taps" if image[1] * image[2] <= _FEW_PIXELS else "phases"
 
 
@@ -192,12 +194,6 @@ def _windows(x: Array, size: int, stride: int) -> list[Array]:
     return [x[:, i : i + h : stride, j : j + w : stride] for i in range(size) for j in range(size)]
 
 
-def _double_plainly(turned: bool, x: Array, kernel: Array) -> Array:
-    """XLA's own, which widens the image by zeros."""
-    border = (len(kernel) - 1, 3)
-    return lax.conv_transpose(x, turn(kernel) if turned else kernel, (2, 2), (border, border))
-
-
 def _double_by_phases(turned: bool, x: Array, kernel: Array) -> Array:
     """One 2x2 convolution makes the four pixels of each output block as channels."""
     taps = _phases(turn(kernel) if turned else kernel)
@@ -210,14 +206,41 @@ def _phases(kernel: Array) -> Array:
     Row 2m + r of what `double` gives is x[m - 1] k[1 - r] + x[m] k[3 - r], for r = 0 and 1.
     """
     channels, features = kernel.shape[2:]
-    missing = 4 - len(kernel)
-    kernel = jnp.pad(kernel, ((missing, 0), (missing, 0), (0, 0), (0, 0)))
-    phases = kernel.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
+    phases = _widen(kernel).reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
     return phases.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
+
+
+def _widen(kernel: Array) -> Array:
+    """(k, k, C, features) -> (4, 4, C, features), with zeros where a transposed one has none."""
+    missing = 4 - len(kernel)
+    return jnp.pad(kernel, ((missing, 0), (missing, 0), (0, 0), (0, 0)))
 
 
 def _bordered(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _double_by_pixels(turned: bool, x: Array, kernel: Array) -> Array:
+    """Each pixel times the features of all taps, in one product; then all shifted and added."""
+    kernel = _widen(turn(kernel) if turned else kernel)
+    count, h, w, channels = x.shape
+    products = jnp.dot(
+        x.reshape(-1, channels),
+        kernel.transpose(2, 0, 1, 3).reshape(channels, -1),
+        preferred_element_type=jnp.float32,
+    )
+    products = products.reshape(count, h, w, -1)
+    products = _bordered(products).reshape(count, h + 2, w + 2, 4, 4, -1)
+    phases = [
+        sum(
+            products[:, i : i + h + 1, j : j + w + 1, 1 - row + 2 * i, 1 - column + 2 * j]
+            for i in (0, 1)
+            for j in (0, 1)
+        )
+        for row in (0, 1)
+        for column in (0, 1)
+    ]  # as in `_phases`
+    return depth_to_space(jnp.concatenate(phases, axis=-1).astype(x.dtype))
 
 
 def _double_by_taps(turned: bool, x: Array, kernel: Array) -> Array:
@@ -283,8 +306,8 @@ HALVING_FORMS: dict[str, Callable[[bool, Array, Array], Array]] = {
     "taps": _halve_by_taps,
 }
 DOUBLING_FORMS: dict[str, Callable[[bool, Array, Array], Array]] = {
-    "plain": _double_plainly,
     "phases": _double_by_phases,
+    "pixels": _double_by_pixels,
     "taps": _double_by_taps,
 }
 GATHERING_FORMS: dict[str, Callable[[bool, Array, Array, int], Array]] = {

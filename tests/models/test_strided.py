@@ -61,7 +61,7 @@ def test_gathering_is_the_gradient_of_halving_for_its_kernel(case, form, turned)
 
 @SIZES
 @pytest.mark.parametrize("side", [4, 12])  # of few and of many pixels
-@pytest.mark.parametrize(("channels", "features"), [(1, 6), (5, 6)])
+@pytest.mark.parametrize(("channels", "features"), [(1, 6), (3, 6), (5, 6)])
 def test_the_gradients_of_both(size, side, channels, features):
     x = normal(0, 2, 2 * side + 2, 2 * side + 2, channels)
     kernel = 0.2 * normal(1, size, size, channels, features)
