@@ -16,7 +16,7 @@ from brainsynth_jax.models.waiting import isolate, wait_for
 
 # Up to so many channels an image's pixels are no work for a processor's vector units.
 FEW_CHANNELS = 4
-# Up to so many features the 2x2 convolution that makes a block of pixels has few columns.
+# Up to so many features one product of all pixels with all taps is faster than a convolution.
 _FEW_FEATURES = 2
 # Up to so many pixels of the half-sized image the kernel is most of what has to be moved.
 _FEW_PIXELS = 64
