@@ -5,6 +5,7 @@ a bias (out,), both float32; `dtype` is the type in which a layer multiplies. Ho
 computed is decided in `convolution`.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -80,6 +81,21 @@ def add_noise(x: Array, std: float, keys: Array | None, layer: int) -> Array:
     return x + std * draw_normal(keys, x.shape[1:], x.dtype)
 
 
+Activation = Callable[[Array], Array]
+
+
+def _preparation(activation: Activation | None, dtype: Any) -> Callable[[Sequence[Array]], Array]:
+    """What a layer multiplies: the images, after the activation, their channels side by side."""
+
+    def prepare(images: Sequence[Array]) -> Array:
+        if activation is not None:
+            images = [activation(image) for image in images]
+        x = images[0] if len(images) == 1 else jnp.concatenate(images, axis=-1)
+        return x.astype(dtype)
+
+    return prepare
+
+
 class Conv(nn.Module):
     """Padded convolution.
 
@@ -91,6 +107,8 @@ class Conv(nn.Module):
         padding_mode: "constant" (zeros) or "reflect".
         use_bias: False before an instance norm, which would subtract the bias again: its gradient
             is rounding noise, and Adam would make full-sized steps of that.
+        activation: of what the layer is given, before its padding; None for none. In the layer
+            rather than before it, it costs no memory.
         dtype: type of the products.
     """
 
@@ -100,6 +118,7 @@ class Conv(nn.Module):
     padding: int = 1
     padding_mode: str = "constant"
     use_bias: bool = True
+    activation: Activation | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -107,8 +126,14 @@ class Conv(nn.Module):
         """(N, H, W, C) -> (N, H', W', features)."""
         size = self.kernel_size
         kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
-        kernel = kernel.astype(self.dtype)
-        x = conv(x.astype(self.dtype), kernel, self.stride, self.padding, self.padding_mode)
+        x = conv(
+            (x,),
+            kernel.astype(self.dtype),
+            self.stride,
+            self.padding,
+            self.padding_mode,
+            _preparation(self.activation, self.dtype),
+        )
         if self.use_bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x
@@ -124,6 +149,7 @@ class Upsample(nn.Module):
             "bilinear" (the same, smoother) or "pixel_shuffle" (sub-pixel convolution, which starts
             as convolution + resize).
         use_bias: as of `Conv`.
+        activation: as of `Conv`.
         dtype: type of the products.
     """
 
@@ -131,19 +157,22 @@ class Upsample(nn.Module):
     kernel_size: int = 4
     method: str = "deconv"
     use_bias: bool = True
+    activation: Activation | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(N, H, W, C) -> (N, 2H, 2W, features)."""
+    def __call__(self, *images: Array) -> Array:
+        """(N, H, W, C), one image or several whose channels add up -> (N, 2H, 2W, features)."""
         form, size, features, init = {
             "deconv": (conv_transpose, self.kernel_size, self.features, kernel_init),
             "resize": (resize_conv, 3, self.features, kernel_init),
             "bilinear": (bilinear_conv, 3, self.features, kernel_init),
             "pixel_shuffle": (pixel_shuffle_conv, 3, 4 * self.features, _pixel_shuffle_init),
         }[self.method]
-        kernel = self.param("kernel", init, (size, size, x.shape[-1], features))
-        x = form(x.astype(self.dtype), kernel.astype(self.dtype))
+        channels = sum(image.shape[-1] for image in images)
+        kernel = self.param("kernel", init, (size, size, channels, features))
+        prepare = _preparation(self.activation, self.dtype)
+        x = form(images, kernel.astype(self.dtype), prepare)
         if self.use_bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x

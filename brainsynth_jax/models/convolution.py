@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from brainsynth_jax.models.strided import (
     plain_conv,
     turn,
 )
-from brainsynth_jax.models.waiting import wait_for
+from brainsynth_jax.models.waiting import order_gradients, rematerialize
 from brainsynth_jax.models.winograd import winograd_conv
 
 # Whatever was measured, all layers take the plain form.
@@ -44,24 +45,42 @@ def plain_forms() -> Iterator[None]:
         _plain_only.reset(token)
 
 
+def _as_it_is(x: Array) -> Array:
+    return x
+
+
 def conv(
-    x: Array, kernel: Array, stride: int = 1, padding: int = 0, padding_mode: str = "constant"
+    x: Any,
+    kernel: Array,
+    stride: int = 1,
+    padding: int = 0,
+    padding_mode: str = "constant",
+    prepare: Callable[[Any], Array] = _as_it_is,
 ) -> Array:
     """Convolution (cross-correlation), by the form that is fast for its shape.
 
     Args:
-        x: (N, H, W, C). With stride 2, H and W must be even.
+        x: (N, H, W, C), or what `prepare` makes it of. With stride 2, H and W must be even.
         kernel: (k, k, C, features).
         stride: 1 or 2.
         padding: p pixels on each side.
         padding_mode: "constant" (zeros) or "reflect".
+        prepare: makes the image of `x`. On a CPU only `x` is kept for the gradient, and the image
+            is made again.
 
     Returns:
         (N, (H + 2p - k) // stride + 1, (W + 2p - k) // stride + 1, features).
     """
-    if not _has_forms():
-        return plain_conv(_pad(x, padding, padding_mode), kernel, stride)
-    return _conv(stride, padding, padding_mode, x, kernel)
+
+    def by_form(x: Any, kernel: Array) -> Array:
+        image = _pad(prepare(x), padding, padding_mode)
+        if stride == 2:
+            return halve(image, kernel)
+        return FORMS[choose_form(image.shape, kernel.shape, image.dtype.name)](image, kernel)
+
+    if _has_forms():
+        return rematerialize(by_form, *order_gradients(x, kernel))
+    return plain_conv(_pad(prepare(x), padding, padding_mode), kernel, stride)
 
 
 def _pad(x: Array, padding: int, mode: str) -> Array:
@@ -69,37 +88,7 @@ def _pad(x: Array, padding: int, mode: str) -> Array:
     return jnp.pad(x, ((0, 0), sides, sides, (0, 0)), mode=mode)
 
 
-def _conv_by_form(stride: int, padding: int, mode: str, x: Array, kernel: Array) -> Array:
-    x = _pad(x, padding, mode)
-    if stride == 2:
-        return halve(x, kernel)
-    return FORMS[choose_form(x.shape, kernel.shape, x.dtype.name)](x, kernel)
-
-
-# The rule for its gradients pads the image again: whoever made the image keeps it anyway, but not
-# with a border.
-_conv = jax.custom_vjp(_conv_by_form, nondiff_argnums=(0, 1, 2))
-
-
-def _conv_forward(
-    stride: int, padding: int, mode: str, x: Array, kernel: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    return _conv_by_form(stride, padding, mode, x, kernel), (x, kernel)
-
-
-def _conv_backward(
-    stride: int, padding: int, mode: str, operands: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    x, kernel = operands
-    x = wait_for(gradient, x)
-    _, pull_back = jax.vjp(partial(_conv_by_form, stride, padding, mode), x, kernel)
-    return pull_back(gradient)
-
-
-_conv.defvjp(_conv_forward, _conv_backward)
-
-
-def conv_transpose(x: Array, kernel: Array) -> Array:
+def conv_transpose(x: Any, kernel: Array, prepare: Callable[[Any], Array] = _as_it_is) -> Array:
     """Transposed convolution of stride 2 that doubles height and width.
 
     Equals `lax.conv_transpose(x, kernel, (2, 2), padding)` with padding ((2, 2), (2, 2)) for a 4x4
@@ -107,23 +96,28 @@ def conv_transpose(x: Array, kernel: Array) -> Array:
     `output_padding=1`.
 
     Args:
-        x: (N, H, W, C).
+        x: (N, H, W, C), or what `prepare` makes it of.
         kernel: (4, 4, C, features) or (3, 3, C, features).
+        prepare: as of `conv`.
 
     Returns:
         (N, 2H, 2W, features).
     """
+
+    def by_form(x: Any, kernel: Array) -> Array:
+        return double(prepare(x), kernel)[:, 1:-1, 1:-1]
+
     if _has_forms():
-        return double(x, kernel)[:, 1:-1, 1:-1]
+        return rematerialize(by_form, *order_gradients(x, kernel))
     padding = (len(kernel) // 2, 2)
-    return lax.conv_transpose(x, kernel, (2, 2), (padding, padding))
+    return lax.conv_transpose(prepare(x), kernel, (2, 2), (padding, padding))
 
 
 def _has_forms() -> bool:
     return jax.default_backend() == "cpu" and not _plain_only.get()
 
 
-def resize_conv(x: Array, kernel: Array) -> Array:
+def resize_conv(x: Any, kernel: Array, prepare: Callable[[Any], Array] = _as_it_is) -> Array:
     """Nearest-neighbour doubling followed by a zero-padded 3x3 convolution.
 
     Doubling makes neighbours equal, so their taps add up and the pair is a transposed convolution
@@ -139,7 +133,7 @@ def resize_conv(x: Array, kernel: Array) -> Array:
         (N, 2H, 2W, features).
     """
     tie = jnp.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], kernel.dtype)
-    return conv_transpose(x, jnp.einsum("ai,bj,ijcf->abcf", tie, tie, kernel))
+    return conv_transpose(x, jnp.einsum("ai,bj,ijcf->abcf", tie, tie, kernel), prepare)
 
 
 # Bilinear doubling and a convolution's three taps along one axis, for the two pixels that come of
@@ -150,7 +144,7 @@ _BILINEAR_TIE = (
 )
 
 
-def bilinear_conv(x: Array, kernel: Array) -> Array:
+def bilinear_conv(x: Any, kernel: Array, prepare: Callable[[Any], Array] = _as_it_is) -> Array:
     """Bilinear doubling, of an image with a border of zeros, followed by a 3x3 convolution.
 
     Smoother than `resize_conv`, whose blocks of equal pixels leave straight edges in images, at
@@ -165,10 +159,10 @@ def bilinear_conv(x: Array, kernel: Array) -> Array:
     """
     tie = jnp.array(_BILINEAR_TIE, kernel.dtype)
     tied = jnp.einsum("pia,qjb,ijcf->abcpqf", tie, tie, kernel)
-    return pixel_shuffle_conv(x, tied.reshape(*tied.shape[:3], -1))
+    return pixel_shuffle_conv(x, tied.reshape(*tied.shape[:3], -1), prepare)
 
 
-def pixel_shuffle_conv(x: Array, kernel: Array) -> Array:
+def pixel_shuffle_conv(x: Any, kernel: Array, prepare: Callable[[Any], Array] = _as_it_is) -> Array:
     """Zero-padded 3x3 convolution whose channels become the pixels of 2x2 blocks.
 
     Shi et al., 2016 (arXiv 1609.05158), sub-pixel convolution.
@@ -180,7 +174,7 @@ def pixel_shuffle_conv(x: Array, kernel: Array) -> Array:
     Returns:
         (N, 2H, 2W, features).
     """
-    return depth_to_space(conv(x, kernel, padding=1))
+    return depth_to_space(conv(x, kernel, padding=1, prepare=prepare))
 
 
 # Outputs of a tile by taps of the filter. Larger tiles save more products and lose more digits.

@@ -34,7 +34,12 @@ def _standardise(x: Array, mean: Array, scale: Array) -> Array:
 
 
 def _average(x: Array) -> Array:
-    return x.mean((1, 2), keepdims=True)
+    """(N, H, W, C) -> (N, 1, 1, C).
+
+    Without the barrier YNNPACK would lay each average of several images out for all of their
+    pixels, and that would be kept for the gradient.
+    """
+    return lax.optimization_barrier(x.mean((1, 2), keepdims=True))
 
 
 # With the derived rule XLA keeps the image as it was and standardised; the latter is quickly made

@@ -30,9 +30,10 @@ class PatchDiscriminator(nn.Module):
     def __call__(self, image: Array) -> Array:
         """(N, H, W, 1) -> float32 scores (N, H/8 - 2, W/8 - 2, 1); near 1 is taken for real."""
         conv = partial(Conv, kernel_size=4, dtype=self.dtype)
-        normed = partial(conv, use_bias=False)
-        x = leaky_relu(conv(self.width, stride=2)(image))
-        x = leaky_relu(instance_norm(normed(2 * self.width, stride=2)(x)))
-        x = leaky_relu(instance_norm(normed(4 * self.width, stride=2)(x)))
-        x = leaky_relu(instance_norm(normed(8 * self.width)(x)))
-        return conv(1)(x).astype(jnp.float32)
+        later = partial(conv, activation=leaky_relu)
+        normed = partial(later, use_bias=False)
+        x = conv(self.width, stride=2)(image)
+        x = instance_norm(normed(2 * self.width, stride=2)(x))
+        x = instance_norm(normed(4 * self.width, stride=2)(x))
+        x = instance_norm(normed(8 * self.width)(x))
+        return later(1)(x).astype(jnp.float32)

@@ -38,8 +38,8 @@ class ResidualBlock(nn.Module):
             use_bias=False,
             dtype=self.dtype,
         )
-        y = relu(instance_norm(conv()(x)))
-        return x + instance_norm(conv()(y))
+        y = instance_norm(conv()(x))
+        return x + instance_norm(conv(activation=relu)(y))
 
 
 class ResnetGenerator(nn.Module):
@@ -74,17 +74,19 @@ class ResnetGenerator(nn.Module):
         """
         del keys
         wide = partial(Conv, kernel_size=7, padding=3, padding_mode="reflect", dtype=self.dtype)
-        down = partial(Conv, kernel_size=3, stride=2, use_bias=False, dtype=self.dtype)
+        down = partial(
+            Conv, kernel_size=3, stride=2, use_bias=False, activation=relu, dtype=self.dtype
+        )
         up = partial(
             Upsample, kernel_size=3, method=self.upsample, use_bias=False, dtype=self.dtype
         )
 
-        x = relu(instance_norm(wide(self.width, use_bias=False)(image)))  # (N, H, W, width)
-        x = relu(instance_norm(down(2 * self.width)(x)))
+        x = instance_norm(wide(self.width, use_bias=False)(image))  # (N, H, W, width)
+        x = instance_norm(down(2 * self.width)(x))
         x = relu(instance_norm(down(4 * self.width)(x)))  # (N, H/4, W/4, 4 width)
         for _ in range(self.blocks):
             x = ResidualBlock(dtype=self.dtype)(x)
-        x = relu(instance_norm(up(2 * self.width)(x)))
-        x = relu(instance_norm(up(self.width)(x)))  # (N, H, W, width)
-        x = wide(1)(x).astype(jnp.float32)
+        x = instance_norm(up(2 * self.width)(x))
+        x = instance_norm(up(self.width, activation=relu)(x))  # (N, H, W, width)
+        x = wide(1, activation=relu)(x).astype(jnp.float32)
         return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

@@ -112,7 +112,6 @@ def _double_forward(turned: bool, x: Array, kernel: Array) -> tuple[Array, Opera
 
 def _double_backward(turned: bool, operands: Operands, gradient: Array) -> Operands:
     x, kernel = operands
-    x = wait_for(gradient, x)
     return _halve(not turned, gradient, kernel), _gather(not turned, gradient, x, len(kernel))
 
 
@@ -274,13 +273,21 @@ def _gather_blocks(turned: bool, x: Array, halved: Array, size: int) -> Array:
     halved = halved.reshape(-1, features)
     windows = [part.reshape(-1, 4 * channels) for part in _windows(space_to_depth(x), 2, 1)]
     if turned:
-        kernel = jnp.stack([_gather_pixels(halved, part) for part in windows])
+        kernel = _multiply_in_turn(lambda part: _gather_pixels(halved, part), windows)
         kernel = kernel.reshape(2, 2, features, 2, 2, channels)[::-1, ::-1, :, ::-1, ::-1]
         kernel = kernel.transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, features, channels)
         return kernel[4 - size :, 4 - size :]
-    kernel = jnp.stack([_gather_pixels(part, halved) for part in windows])
+    kernel = _multiply_in_turn(lambda part: _gather_pixels(part, halved), windows)
     kernel = kernel.reshape(2, 2, 2, 2, channels, features).transpose(0, 2, 1, 3, 4, 5)
     return kernel.reshape(4, 4, channels, features)[:size, :size]
+
+
+def _multiply_in_turn(multiply: Callable[[Array], Array], windows: list[Array]) -> Array:
+    """The products, stacked; each window is laid out only after the product before it."""
+    products = [multiply(windows[0])]
+    for window in windows[1:]:
+        products.append(multiply(wait_for(products[-1], window)))
+    return jnp.stack(products)
 
 
 def _gather_pixels(a: Array, b: Array) -> Array:

@@ -58,22 +58,24 @@ class UnetGenerator(nn.Module):
             (N, H, W, 1) float32, in [-1, 1] where `bounded`.
         """
         down = partial(Conv, kernel_size=4, stride=2, dtype=self.dtype)
-        up = partial(Upsample, method=self.upsample, dtype=self.dtype)
+        up = partial(Upsample, method=self.upsample, activation=relu, dtype=self.dtype)
 
         x = down(self.width)(image)  # (N, H/2, W/2, width)
         skips = [x]
         for level in range(1, HALVINGS):  # ... (N, H/256, W/256, 8 width)
             innermost = level == HALVINGS - 1
-            x = down(self.width * min(2**level, 8), use_bias=innermost)(leaky_relu(x))
+            features = self.width * min(2**level, 8)
+            x = down(features, use_bias=innermost, activation=leaky_relu)(x)
             if not innermost:
                 x = instance_norm(x)
                 skips.append(x)
 
+        joined = (x,)
         for level in reversed(range(HALVINGS - 1)):  # ... (N, H/2, W/2, 2 width)
-            x = instance_norm(up(self.width * min(2**level, 8), use_bias=False)(relu(x)))
+            x = instance_norm(up(self.width * min(2**level, 8), use_bias=False)(*joined))
             layer = HALVINGS - 1 - level
             if layer <= 3:
                 x = dropout(x, self.dropout_rate, keys, layer)
-            x = jnp.concatenate([skips[level], x], axis=-1)
-        x = up(1)(relu(x)).astype(jnp.float32)
+            joined = (skips[level], x)
+        x = up(1)(*joined).astype(jnp.float32)
         return jnp.tanh(x) if self.bounded else x  # (N, H, W, 1)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from brainsynth_jax.models.waiting import wait_for
+from brainsynth_jax.models.waiting import rematerialize
 
 # Where the polynomials behind the transforms are evaluated; infinity is the last, unwritten one.
 # Small numbers keep rounding errors small.
@@ -90,34 +90,9 @@ def winograd_conv(x: Array, kernel: Array, outputs: int) -> Array:
     Returns:
         (N, H - r + 1, W - r + 1, features).
     """
-    return _rematerialized_filter(outputs, x, kernel)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _rematerialized_filter(outputs: int, x: Array, kernel: Array) -> Array:
-    return _filter(outputs, x, kernel)
-
-
-def _rematerialized_filter_forward(
-    outputs: int, x: Array, kernel: Array
-) -> tuple[Array, tuple[Array, Array]]:
-    return _filter(outputs, x, kernel), (x, kernel)
-
-
-def _rematerialized_filter_backward(
-    outputs: int, operands: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    """From transforms made again: kept from the way forwards, they would be most of the memory.
-
-    `convolution.conv` lets the image wait.
-    """
-    x, kernel = operands
-    kernel = wait_for(gradient, kernel)
-    _, pull_back = jax.vjp(partial(_filter, outputs), x, kernel)
-    return pull_back(gradient)
-
-
-_rematerialized_filter.defvjp(_rematerialized_filter_forward, _rematerialized_filter_backward)
+    # Kept from the way forwards, the transforms would be most of a step's memory. `convolution`
+    # lets the image wait, so that only the kernel is left to.
+    return rematerialize(lambda kernel, x: _filter(outputs, x, kernel), kernel, x)
 
 
 def _filter(outputs: int, x: Array, kernel: Array) -> Array:
