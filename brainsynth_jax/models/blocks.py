@@ -20,6 +20,7 @@ from brainsynth_jax.models.convolution import (
     pixel_shuffle_conv,
     resize_conv,
 )
+from brainsynth_jax.models.norm import batch_norm, standardise
 from brainsynth_jax.models.random_bits import draw_normal, unrolled
 
 UPSAMPLINGS = ("deconv", "resize", "bilinear", "pixel_shuffle")
@@ -79,6 +80,46 @@ def add_noise(x: Array, std: float, keys: Array | None, layer: int) -> Array:
 
     keys = jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
     return x + std * draw_normal(keys, x.shape[1:], x.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm of all axes but the last (Ioffe and Szegedy, 2015, arXiv 1502.03167).
+
+    Flax's, with the same variables, but for a rule for its gradient that keeps one image less.
+
+    Attributes:
+        use_running_average: whether it takes the stored statistics, not those of its batch.
+        momentum: of the stored statistics' moving average.
+        epsilon: keeps the root away from 0.
+        use_scale: whether channels have a learned scale; a learned bias they have always.
+        axis_name: of the device axis over which statistics are taken, None for each device its own.
+    """
+
+    use_running_average: bool
+    momentum: float
+    epsilon: float
+    use_scale: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(N, ..., C) -> float32, the same shape."""
+        channels = (x.shape[-1],)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        variance = self.variable("batch_stats", "var", jnp.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        scale = jnp.ones(channels)
+        if self.use_scale:
+            scale = self.param("scale", nn.initializers.ones, channels)
+        if self.use_running_average:
+            return standardise(x, mean.value, variance.value, self.epsilon) * scale + bias
+        axis_name = None if self.is_initializing() else self.axis_name
+        x, its_mean, its_variance = batch_norm(x, scale, bias, self.epsilon, axis_name)
+        if not self.is_initializing():
+            decay = self.momentum
+            mean.value = decay * mean.value + (1 - decay) * its_mean
+            variance.value = decay * variance.value + (1 - decay) * its_variance
+        return x
 
 
 Activation = Callable[[Array], Array]

@@ -16,6 +16,7 @@ from jax import Array
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.models.activation import leaky_relu, relu
 from brainsynth_jax.models.blocks import (
+    BatchNorm,
     Conv,
     Upsample,
     add_noise,
@@ -92,7 +93,7 @@ class DcganGenerator(nn.Module):
             (N, S, S, channels) float32 in [-1, 1].
         """
         norm = partial(
-            nn.BatchNorm,
+            BatchNorm,
             not train,
             momentum=BATCH_NORM_DECAY,
             epsilon=_BATCH_NORM_EPSILON,
@@ -163,7 +164,7 @@ class DcganDiscriminator(nn.Module):
 
         def normalise(x: Array) -> Array:
             if self.norm == "batch":
-                return nn.BatchNorm(
+                return BatchNorm(
                     not train,
                     momentum=BATCH_NORM_DECAY,
                     epsilon=_BATCH_NORM_EPSILON,

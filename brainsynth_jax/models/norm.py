@@ -1,4 +1,4 @@
-"""Normalisation within an image, without parameters."""
+"""Normalisation within an image or over a batch."""
 
 from functools import partial
 
@@ -19,18 +19,19 @@ def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
         x: (N, H, W, C).
         epsilon: keeps the root away from 0.
     """
-    return _standardise(x, *_measure(x, epsilon)).astype(x.dtype)
+    return standardise(x, *_measure(x), epsilon).astype(x.dtype)
 
 
-def _measure(x: Array, epsilon: float) -> tuple[Array, Array]:
-    """Mean and 1 / standard deviation, (N, 1, 1, C) float32."""
+def _measure(x: Array) -> tuple[Array, Array]:
+    """Mean and variance, (N, 1, 1, C) float32."""
     wide = x.astype(jnp.float32)
     mean = _average(wide)
-    return mean, lax.rsqrt(_average(jnp.square(wide - mean)) + epsilon)
+    return mean, _average(jnp.square(wide - mean))
 
 
-def _standardise(x: Array, mean: Array, scale: Array) -> Array:
-    return (x.astype(jnp.float32) - mean) * scale
+def standardise(x: Array, mean: Array, variance: Array, epsilon: float) -> Array:
+    """`x` by the given mean and variance, float32."""
+    return (x.astype(jnp.float32) - mean) * lax.rsqrt(variance + epsilon)
 
 
 def _average(x: Array) -> Array:
@@ -47,21 +48,94 @@ def _average(x: Array) -> Array:
 
 
 def _instance_norm_forward(x: Array, epsilon: float) -> tuple[Array, tuple[Array, Array, Array]]:
-    statistics = _measure(x, epsilon)
-    return _standardise(x, *statistics).astype(x.dtype), (x, *statistics)
+    statistics = _measure(x)
+    return standardise(x, *statistics, epsilon).astype(x.dtype), (x, *statistics)
 
 
 def _instance_norm_backward(
     epsilon: float, kept: tuple[Array, Array, Array], gradient: Array
 ) -> tuple[Array]:
-    x, mean, scale = kept
-    made = _standardise(wait_for(gradient, x), mean, scale)
+    x, mean, variance = kept
+    made = standardise(wait_for(gradient, x), mean, variance, epsilon)
     wide = gradient.astype(jnp.float32)
     wide -= _average(wide) + made * _average(wide * made)
-    return ((scale * wide).astype(x.dtype),)
+    return ((lax.rsqrt(variance + epsilon) * wide).astype(x.dtype),)
 
 
 instance_norm.defvjp(_instance_norm_forward, _instance_norm_backward)
+
+
+def batch_norm(
+    x: Array, scale: Array, bias: Array, epsilon: float = 1e-5, axis_name: str | None = None
+) -> tuple[Array, Array, Array]:
+    """Zero mean and unit variance over all axes but the last, then scaled and shifted.
+
+    Statistics are float32 whatever the type of `x` (Ioffe and Szegedy, 2015, arXiv 1502.03167).
+
+    Args:
+        x: (N, ..., C).
+        scale: (C,).
+        bias: (C,).
+        epsilon: keeps the root away from 0.
+        axis_name: of the device axis over which statistics are taken too, or None.
+
+    Returns:
+        What became of `x`, float32; its mean and variance, (C,), which have no gradient.
+    """
+    made, mean, variance = _batch_norm(epsilon, axis_name, x, scale, bias)
+    return made, lax.stop_gradient(mean), lax.stop_gradient(variance)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _batch_norm(
+    epsilon: float, axis_name: str | None, x: Array, scale: Array, bias: Array
+) -> tuple[Array, Array, Array]:
+    mean, variance = _measure_batch(axis_name, x)
+    return standardise(x, mean, variance, epsilon) * scale + bias, mean, variance
+
+
+def _measure_batch(axis_name: str | None, x: Array) -> tuple[Array, Array]:
+    """Mean and variance, (C,) float32."""
+    wide = x.astype(jnp.float32)
+    mean = _mean_over_devices(axis_name, _average_batch(wide))
+    return mean, _mean_over_devices(axis_name, _average_batch(jnp.square(wide - mean)))
+
+
+def _average_batch(x: Array) -> Array:
+    """(N, ..., C) -> (C,), with the barrier of `_average`."""
+    return lax.optimization_barrier(x.mean(range(x.ndim - 1)))
+
+
+def _mean_over_devices(axis_name: str | None, x: Array) -> Array:
+    return x if axis_name is None else lax.pmean(x, axis_name)
+
+
+def _batch_norm_forward(
+    epsilon: float, axis_name: str | None, x: Array, scale: Array, bias: Array
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array]]:
+    mean, variance = _measure_batch(axis_name, x)
+    made = standardise(x, mean, variance, epsilon) * scale + bias
+    return (made, mean, variance), (x, scale, mean, variance)
+
+
+def _batch_norm_backward(
+    epsilon: float,
+    axis_name: str | None,
+    kept: tuple[Array, Array, Array, Array],
+    gradients: tuple[Array, Array, Array],
+) -> tuple[Array, Array, Array]:
+    x, scale, mean, variance = kept
+    gradient, *_ = gradients
+    made = standardise(wait_for(gradient, x), mean, variance, epsilon)
+    pixels = x.size // x.shape[-1]
+    averages = _average_batch(gradient), _average_batch(gradient * made)
+    of_bias, of_scale = (pixels * average for average in averages)
+    shift, slope = (_mean_over_devices(axis_name, average) for average in averages)
+    of_x = scale * lax.rsqrt(variance + epsilon) * (gradient - shift - made * slope)
+    return of_x.astype(x.dtype), of_scale, of_bias
+
+
+_batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
 def group_norm(x: Array, groups: int = 4, epsilon: float = 1e-5) -> Array:

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from brainsynth_jax.models.convolution import conv
 from brainsynth_jax.models.waiting import isolate, order_gradients, wait_for
@@ -48,6 +49,7 @@ def test_an_image_that_has_no_gradient_is_not_waited_for():
     assert made.count("tanh") == 1
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="CPU's compiler only")
 def test_an_update_overwrites_the_weights_without_a_copy_of_them():
     """XLA copies a weight that it cannot tell to be used no more when it is overwritten."""
 
