@@ -25,7 +25,7 @@ from brainsynth_jax.models.strided import (
     plain_conv,
     turn,
 )
-from brainsynth_jax.models.waiting import order_gradients, rematerialize
+from brainsynth_jax.models.waiting import compute_once, order_gradients, rematerialize
 from brainsynth_jax.models.winograd import winograd_conv
 
 # Whatever was measured, all layers take the plain form.
@@ -215,6 +215,7 @@ def _conv_by_planes(x: Array, kernel: Array) -> Array:
 
     The rule for its gradients is there because the derived one takes six times as long.
     """
+    x = compute_once(x)  # not a norm's or an activation's arithmetic for each tap
     kh, kw, channels, features = kernel.shape
     h, w = x.shape[1] - kh + 1, x.shape[2] - kw + 1
     taps = [(i, j, c) for i in range(kh) for j in range(kw) for c in range(channels)]

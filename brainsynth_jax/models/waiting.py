@@ -24,6 +24,17 @@ def wait_for(other: Array, x: Array) -> Array:
     return x + 0 * lax.tanh(lax.stop_gradient(other)[(0,) * other.ndim])
 
 
+def compute_once(x: Array) -> Array:
+    """`x`, which XLA on a CPU computes once and keeps, however little time it takes.
+
+    It would compute a sum or a product again in each place where that is needed; a division not.
+
+    Args:
+        x: finite, else it becomes NaN; of any shape.
+    """
+    return x / (1 + 0 * lax.stop_gradient(x))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def rematerialize(function: Callable[[Any, Array], Array], x: Any, other: Array) -> Array:
     """`function(x, other)`, which keeps these two for its gradient and nothing made of them.

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import optax
 
+from brainsynth_jax.models.waiting import compute_once
+
 Params = Any
 
 
@@ -65,14 +67,14 @@ def add_weight_decay(
 
 
 def _add_decayed_weights(rate: float) -> optax.GradientTransformation:
-    """As optax's, with a division by 1.
+    """As optax's, computed once.
 
-    What takes little time XLA computes wherever it is needed; a division counts as much. Else both
-    moments would need the old weights after these were overwritten, and XLA would copy them.
+    Else the moments' updates would add up again, and for that would need the weights from before
+    their update: XLA would copy them.
     """
 
     def add(gradients: Params, params: Params) -> Params:
-        return jax.tree.map(lambda g, p: (g + rate * p) / (1 + 0 * p), gradients, params)
+        return jax.tree.map(lambda g, p: compute_once(g + rate * p), gradients, params)
 
     return optax.stateless(add)
 

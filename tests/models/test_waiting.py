@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainsynth_jax.models.convolution import conv
-from brainsynth_jax.models.waiting import isolate, order_gradients, wait_for
+from brainsynth_jax.models.waiting import compute_once, isolate, order_gradients, wait_for
 
 
 def test_nothing_changes_but_the_order():
@@ -13,6 +13,12 @@ def test_nothing_changes_but_the_order():
     of_other, of_x = jax.grad(lambda *both: jnp.sum(3 * wait_for(*both)), argnums=(0, 1))(other, x)
     np.testing.assert_array_equal(of_other, 0 * other)
     np.testing.assert_array_equal(of_x, [3, 3])
+
+
+def test_what_is_computed_once_stays_what_it_is():
+    x = jnp.array([1.5, -2.0, 0.0])
+    np.testing.assert_array_equal(jax.jit(compute_once)(x), x)
+    np.testing.assert_array_equal(jax.grad(lambda x: jnp.sum(3 * compute_once(x)))(x), [3, 3, 3])
 
 
 def test_what_is_isolated_stays_what_it_is_and_each_image_by_itself():

@@ -4,16 +4,33 @@ import jax
 import numpy as np
 import pytest
 
-from brainsynth_jax.benchmark.jax_steps import create_state, make_step
+from brainsynth_jax.benchmark.jax_steps import create_state, make_cyclegan, make_dcgan
 from brainsynth_jax.benchmark.workload import Workload, make_batch
 from brainsynth_jax.models.convolution import plain_forms
+from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
+from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
 
 STEPS = 2  # of more, rounding errors grow tenfold with each
 
 
+def make_step(workload):
+    """The workload's, with an activation in the DCGAN whose slope does not jump.
+
+    A rounding error to the other side of a ReLU's corner, of which there are a million, changes
+    the gradient of a batch of two by up to a hundredth.
+    """
+    if workload.name != "dcgan":
+        return make_cyclegan_step(make_cyclegan(workload))
+    model = make_dcgan(workload)
+    generator, discriminator = (
+        network.clone(activation="elu") for network in (model.generator, model.discriminator)
+    )
+    return make_dcgan_step(model._replace(generator=generator, discriminator=discriminator))
+
+
 def train(workload):
     """The losses of some steps, and how far each weight went in the first."""
-    step = jax.jit(make_step(workload)())
+    step = jax.jit(make_step(workload))
     state, batch, key = create_state(workload), make_batch(workload), jax.random.key(1)
     weights, losses = [weights_of(state)], []
     for _ in range(STEPS):
@@ -31,11 +48,11 @@ def weights_of(state):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "width"),
-    [("cyclegan-resnet", 64, 16), ("dcgan", 256, 8)],
+    ("name", "size", "width", "of_losses", "of_distance"),
+    [("cyclegan-resnet", 64, 16, 2e-3, 5e-2), ("dcgan", 256, 8, 1e-4, 1e-3)],
 )
-def test_several_steps_agree_with_the_plain_form(name, size, width):
-    """Within 0.2 % of each loss and 5 % of the distance that the weights go.
+def test_several_steps_agree_with_the_plain_form(name, size, width, of_losses, of_distance):
+    """Within a part of each loss and of the distance that the weights go.
 
     Adam makes whole steps of small gradients, and rounding errors of the smallest their sign.
     """
@@ -45,6 +62,6 @@ def test_several_steps_agree_with_the_plain_form(name, size, width):
         plain_losses, plain_gone = train(workload)
     for found, wanted in zip(losses, plain_losses, strict=True):
         for term, value in wanted.items():
-            assert float(found[term]) == pytest.approx(float(value), rel=2e-3, abs=1e-5), term
+            assert float(found[term]) == pytest.approx(float(value), rel=of_losses, abs=1e-5), term
     error, distance = np.linalg.norm(gone - plain_gone), np.linalg.norm(plain_gone)
-    assert error < 5e-2 * distance
+    assert error < of_distance * distance
