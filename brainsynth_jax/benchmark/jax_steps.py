@@ -57,8 +57,8 @@ def make_cyclegan(workload: Workload) -> CycleGan:
 def make_dcgan(workload: Workload) -> Dcgan:
     """The DCGAN paper's."""
     shared = {"width": workload.first_channels, "dtype": PRECISIONS[workload.precision]}
-    off = {} if workload.random else {"dropout_rate": 0.0}
-    quiet = {} if workload.random else {"noise_std": 0.0}
+    off = {} if workload.random else {"dropout_rate": 0.0, "activation": "elu"}
+    quiet = {} if workload.random else {"noise_std": 0.0, "activation": "elu"}
     adam = make_adam(make_schedule(DCGAN_RATE, 1), epsilon=workload.adam_epsilon)
     adam = add_weight_decay(adam, DCGAN_WEIGHT_DECAY)
     generator = dcgan.DcganGenerator(image_size=workload.image_size, **shared, **off)

@@ -5,7 +5,7 @@ can be shown to compute the same.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -202,9 +202,15 @@ def _batch_norm(channels: int, scaled: bool = True) -> nn.BatchNorm2d:
 class DcganGenerator(nn.Module):
     """`models.dcgan.DcganGenerator` as published."""
 
-    def __init__(self, image_size: int = 256, width: int = 32, dropout_rate: float = 0.5) -> None:
+    def __init__(
+        self,
+        image_size: int = 256,
+        width: int = 32,
+        dropout_rate: float = 0.5,
+        activation: Callable[[Tensor], Tensor] = _leaky_relu,
+    ) -> None:
         super().__init__()
-        self.dropout_rate = dropout_rate
+        self.dropout_rate, self.activation = dropout_rate, activation
         doublings = (image_size // 4).bit_length() - 1
         self.features = width * 2 ** (doublings - 1)
         self.dense = nn.Linear(128, 16 * self.features, bias=False)
@@ -235,7 +241,7 @@ class DcganGenerator(nn.Module):
         # The dense layer's units are pixels by channels in Flax.
         x = x.reshape(-1, 4, 4, self.features).permute(0, 3, 1, 2)
         for up, norm in zip(self.ups, self.norms, strict=True):
-            x = _leaky_relu(norm(up(x)))
+            x = self.activation(norm(up(x)))
             x = functional.dropout(x, self.dropout_rate, self.training)
         return torch.tanh(self.last(x))
 
@@ -243,9 +249,15 @@ class DcganGenerator(nn.Module):
 class DcganDiscriminator(nn.Module):
     """`models.dcgan.DcganDiscriminator` as published."""
 
-    def __init__(self, image_size: int = 256, width: int = 32, noise_std: float = 0.2) -> None:
+    def __init__(
+        self,
+        image_size: int = 256,
+        width: int = 32,
+        noise_std: float = 0.2,
+        activation: Callable[[Tensor], Tensor] = functional.relu,
+    ) -> None:
         super().__init__()
-        self.noise_std = noise_std
+        self.noise_std, self.activation = noise_std, activation
         layers = (
             (width, 2, 4),
             (width * 2, 2, 4),
@@ -281,8 +293,8 @@ class DcganDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N,)."""
-        x = functional.relu(self._noisy(self.convs[0](self._noisy(image))))
+        x = self.activation(self._noisy(self.convs[0](self._noisy(image))))
         for conv, norm in zip(self.convs[1:], self.norms, strict=True):
             x = self._noisy(norm(conv(x)))
-            x = torch.sigmoid(x) if conv is self.convs[-1] else functional.relu(x)
+            x = torch.sigmoid(x) if conv is self.convs[-1] else self.activation(x)
         return self.dense(x.permute(0, 2, 3, 1).flatten(1))[:, 0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from brainsynth_jax.benchmark import torch_networks as peers
 from brainsynth_jax.benchmark.contender import Ready
@@ -244,8 +245,8 @@ def _make_step(
 ) -> Callable[[], dict[str, Tensor]]:
     batch, width = make_batch(workload), workload.first_channels
     how = (form, workload.precision, device)
-    off = {} if workload.random else {"dropout_rate": 0.0}
     if workload.name in CYCLEGANS:
+        off = {} if workload.random else {"dropout_rate": 0.0}
         make_generator = {
             "cyclegan-unet": lambda: peers.UnetGenerator(width, **off),
             "cyclegan-resnet": lambda: peers.ResnetGenerator(width),
@@ -258,10 +259,11 @@ def _make_step(
             adam_epsilon=workload.adam_epsilon,
         )
         return lambda: step(batch["image_a"], batch["image_b"])
+    off = {} if workload.random else {"dropout_rate": 0.0, "activation": functional.elu}
     generator = peers.DcganGenerator(workload.image_size, width, **off)
     if workload.name == SAMPLING:
         return _make_sampling(workload, generator, weights["generator"], *how)
-    quiet = {} if workload.random else {"noise_std": 0.0}
+    quiet = {} if workload.random else {"noise_std": 0.0, "activation": functional.elu}
     discriminator = peers.DcganDiscriminator(workload.image_size, width, **quiet)
     step = make_dcgan_step(
         generator, discriminator, weights, *how, adam_epsilon=workload.adam_epsilon

@@ -27,7 +27,9 @@ class Workload(NamedTuple):
         width: channels of the networks' first layers; 0 for the paper's.
         random: whether dropout and noise are as in training. Without them two programs can be
             compared number by number; Adam's epsilon is then so large that it does not make steps
-            of rounding errors.
+            of rounding errors, and the DCGAN has ELUs: among a million values before a ReLU a
+            rounding error moves some past its corner, which changes a small batch's gradient by up
+            to a hundredth.
     """
 
     name: str

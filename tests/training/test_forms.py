@@ -4,33 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from brainsynth_jax.benchmark.jax_steps import create_state, make_cyclegan, make_dcgan
+from brainsynth_jax.benchmark.jax_steps import create_state, make_step
 from brainsynth_jax.benchmark.workload import Workload, make_batch
 from brainsynth_jax.models.convolution import plain_forms
-from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
-from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
 
 STEPS = 2  # of more, rounding errors grow tenfold with each
 
 
-def make_step(workload):
-    """The workload's, with an activation in the DCGAN whose slope does not jump.
-
-    A rounding error to the other side of a ReLU's corner, of which there are a million, changes
-    the gradient of a batch of two by up to a hundredth.
-    """
-    if workload.name != "dcgan":
-        return make_cyclegan_step(make_cyclegan(workload))
-    model = make_dcgan(workload)
-    generator, discriminator = (
-        network.clone(activation="elu") for network in (model.generator, model.discriminator)
-    )
-    return make_dcgan_step(model._replace(generator=generator, discriminator=discriminator))
-
-
 def train(workload):
     """The losses of some steps, and how far each weight went in the first."""
-    step = jax.jit(make_step(workload))
+    step = jax.jit(make_step(workload)())
     state, batch, key = create_state(workload), make_batch(workload), jax.random.key(1)
     weights, losses = [weights_of(state)], []
     for _ in range(STEPS):
