@@ -1,7 +1,7 @@
 """Activations whose gradient is told from what they gave.
 
-A network keeps what an activation gave, for the gradient of the next layer. The derived rules would
-also keep what it was given: for a U-Net that is a quarter of a step's memory.
+Where the next layer keeps what an activation gave, the derived rules would also keep what it was
+given. On a CPU layers that are given the activation itself keep neither (`blocks.Conv`).
 """
 
 from functools import partial
