@@ -1,5 +1,6 @@
 """Normalisation within an image or over a batch."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -19,14 +20,14 @@ def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
         x: (N, H, W, C).
         epsilon: keeps the root away from 0.
     """
-    return standardise(x, *_measure(x), epsilon).astype(x.dtype)
+    return standardise(x, *_measure(_average_image, x), epsilon).astype(x.dtype)
 
 
-def _measure(x: Array) -> tuple[Array, Array]:
-    """Mean and variance, (N, 1, 1, C) float32."""
+def _measure(average: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    """Mean and variance, float32."""
     wide = x.astype(jnp.float32)
-    mean = _average(wide)
-    return mean, _average(jnp.square(wide - mean))
+    mean = average(wide)
+    return mean, average(jnp.square(wide - mean))
 
 
 def standardise(x: Array, mean: Array, variance: Array, epsilon: float) -> Array:
@@ -34,7 +35,7 @@ def standardise(x: Array, mean: Array, variance: Array, epsilon: float) -> Array
     return (x.astype(jnp.float32) - mean) * lax.rsqrt(variance + epsilon)
 
 
-def _average(x: Array) -> Array:
+def _average_image(x: Array) -> Array:
     """(N, H, W, C) -> (N, 1, 1, C).
 
     Without the barrier YNNPACK would lay each average of several images out for all of their
@@ -48,7 +49,7 @@ def _average(x: Array) -> Array:
 
 
 def _instance_norm_forward(x: Array, epsilon: float) -> tuple[Array, tuple[Array, Array, Array]]:
-    statistics = _measure(x)
+    statistics = _measure(_average_image, x)
     return standardise(x, *statistics, epsilon).astype(x.dtype), (x, *statistics)
 
 
@@ -58,7 +59,7 @@ def _instance_norm_backward(
     x, mean, variance = kept
     made = standardise(wait_for(gradient, x), mean, variance, epsilon)
     wide = gradient.astype(jnp.float32)
-    wide -= _average(wide) + made * _average(wide * made)
+    wide -= _average_image(wide) + made * _average_image(wide * made)
     return ((lax.rsqrt(variance + epsilon) * wide).astype(x.dtype),)
 
 
@@ -90,19 +91,17 @@ def batch_norm(
 def _batch_norm(
     epsilon: float, axis_name: str | None, x: Array, scale: Array, bias: Array
 ) -> tuple[Array, Array, Array]:
-    mean, variance = _measure_batch(axis_name, x)
+    mean, variance = _measure(partial(_average_devices, axis_name), x)
     return standardise(x, mean, variance, epsilon) * scale + bias, mean, variance
 
 
-def _measure_batch(axis_name: str | None, x: Array) -> tuple[Array, Array]:
-    """Mean and variance, (C,) float32."""
-    wide = x.astype(jnp.float32)
-    mean = _mean_over_devices(axis_name, _average_batch(wide))
-    return mean, _mean_over_devices(axis_name, _average_batch(jnp.square(wide - mean)))
+def _average_devices(axis_name: str | None, x: Array) -> Array:
+    """(N, ..., C) -> (C,), over the device axis too."""
+    return _mean_over_devices(axis_name, _average_batch(x))
 
 
 def _average_batch(x: Array) -> Array:
-    """(N, ..., C) -> (C,), with the barrier of `_average`."""
+    """(N, ..., C) -> (C,), with the barrier of `_average_image`."""
     return lax.optimization_barrier(x.mean(range(x.ndim - 1)))
 
 
@@ -113,7 +112,7 @@ def _mean_over_devices(axis_name: str | None, x: Array) -> Array:
 def _batch_norm_forward(
     epsilon: float, axis_name: str | None, x: Array, scale: Array, bias: Array
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array]]:
-    mean, variance = _measure_batch(axis_name, x)
+    mean, variance = _measure(partial(_average_devices, axis_name), x)
     made = standardise(x, mean, variance, epsilon) * scale + bias
     return (made, mean, variance), (x, scale, mean, variance)
 

@@ -1,4 +1,4 @@
-"""When the compiler is to compute something: late, so as not to keep it, or by itself."""
+"""When the compiler is to compute something: late, so as not to keep it, once, or by itself."""
 
 from collections.abc import Callable
 from functools import partial
@@ -50,11 +50,15 @@ def rematerialize(function: Callable[[Any, Array], Array], x: Any, other: Array)
     return function(x, other)
 
 
-def _rematerialize_forward(function, x, other):
+def _rematerialize_forward(
+    function: Callable[[Any, Array], Array], x: Any, other: Array
+) -> tuple[Array, tuple[Any, Array]]:
     return function(x, other), (x, other)
 
 
-def _rematerialize_backward(function, operands, gradient):
+def _rematerialize_backward(
+    function: Callable[[Any, Array], Array], operands: tuple[Any, Array], gradient: Array
+) -> tuple[Any, Array]:
     x, other = operands
     x = jax.tree.map(partial(wait_for, gradient), x)
     _, pull_back = jax.vjp(function, x, other)
@@ -78,16 +82,17 @@ def order_gradients(x: Any, kernel: Array) -> tuple[Any, Array]:
     return x, kernel
 
 
-def _order_forward(x, kernel):
+def _order_forward(x: Any, kernel: CustomVJPPrimal) -> tuple[tuple[Any, Array], list[Any]]:
+    """Keeps, for each image, () or nothing: whether it has a gradient that can be waited for."""
     differentiated = [() if leaf.perturbed else None for leaf in jax.tree.leaves(x, is_leaf=_holds)]
     return jax.tree.map(lambda leaf: leaf.value, (x, kernel), is_leaf=_holds), differentiated
 
 
-def _holds(leaf):
+def _holds(leaf: Any) -> bool:
     return isinstance(leaf, CustomVJPPrimal)
 
 
-def _order_backward(differentiated, gradients):
+def _order_backward(differentiated: list[Any], gradients: tuple[Any, Array]) -> tuple[Any, Array]:
     of_x, of_kernel = gradients
     for gradient, is_wanted in zip(jax.tree.leaves(of_x), differentiated, strict=True):
         if is_wanted is not None:
