@@ -196,6 +196,8 @@ def choose_form(image: tuple[int, ...], kernel: tuple[int, ...], dtype: str) -> 
         return "planes"  # with fewer pixels it only takes longer to compile
     if features <= FEW_CHANNELS:
         return "few_channels"
+    if pixels <= 64:
+        return "patches"
     fewer_products = dtype == "float32" and size in _TILES and min(channels, features) >= 16
     return "winograd" if fewer_products and pixels >= 256 else "plain"
 
@@ -241,6 +243,15 @@ def _conv_by_planes_backward(operands: tuple[Array, Array], gradient: Array) -> 
 _conv_by_planes.defvjp(_conv_by_planes_forward, _conv_by_planes_backward)
 
 
+def _conv_by_patches(x: Array, kernel: Array) -> Array:
+    """One matrix product, whose gradients turn and copy no kernel."""
+    kh, kw, channels, features = kernel.shape
+    h, w = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    taps = [x[:, i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
+    patches = jnp.concatenate(taps, axis=-1).reshape(-1, kh * kw * channels)
+    return (patches @ kernel.reshape(-1, features)).reshape(-1, h, w, features)
+
+
 def _conv_by_winograd(x: Array, kernel: Array) -> Array:
     """Fewer products."""
     return winograd_conv(x, kernel, _TILES[len(kernel)])
@@ -250,5 +261,6 @@ FORMS: dict[str, Callable[[Array, Array], Array]] = {
     "plain": isolated_conv,
     "few_channels": _conv_to_few_channels,
     "planes": _conv_by_planes,
+    "patches": _conv_by_patches,
     "winograd": _conv_by_winograd,
 }

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import CustomVJPPrimal
 
@@ -19,9 +20,13 @@ def wait_for(other: Array, x: Array) -> Array:
 
     Args:
         other: finite, of any shape but an empty one.
-        x: of any shape.
+        x: numbers or random keys, of any shape.
     """
-    return x + 0 * lax.tanh(lax.stop_gradient(other)[(0,) * other.ndim])
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = wait_for(other, jax.random.key_data(x))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+    zero = 0 * lax.tanh(lax.stop_gradient(other)[(0,) * other.ndim])
+    return x + zero.astype(x.dtype)
 
 
 def compute_once(x: Array) -> Array:

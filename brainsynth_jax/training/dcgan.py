@@ -12,6 +12,7 @@ from flax import struct
 from jax import Array, lax
 
 from brainsynth_jax import losses
+from brainsynth_jax.models.waiting import wait_for
 from brainsynth_jax.training.augmentation import augment
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.initialisation import initialise
@@ -250,6 +251,9 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
             generator_gradients = jax.tree.map(jnp.negative, generator_gradients)
         else:
             generator_gradients, _ = pull_back(wanted)
+        # So that the fakes' activations are gone before those of real images are kept.
+        for gradient in jax.tree.leaves(fake_gradients):
+            image, keys = wait_for(gradient, image), wait_for(gradient, keys)
         (real_loss, (terms, statistics, signs)), real_gradients = jax.value_and_grad(
             loss_on_real, has_aux=True
         )(state.discriminator, state, statistics, image, fake, keys)

@@ -116,7 +116,7 @@ def test_bilinear_convolution_is_doubling_and_convolution():
     np.testing.assert_allclose(convolution.bilinear_conv(x, kernel), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("form", ["few_channels", "planes", "winograd"])
+@pytest.mark.parametrize("form", ["few_channels", "patches", "planes", "winograd"])
 @pytest.mark.parametrize("size", [3, 4])
 def test_every_form_is_the_same_operation(form, size):
     assert_same_with_gradients(
@@ -178,7 +178,7 @@ def test_an_image_of_infinities_spoils_no_other(stride):
         (262, (7, 7, 64, 1), "few_channels"),
         (258, (3, 3, 3, 3), "planes"),
         (66, (3, 3, 4, 8), "plain"),
-        (10, (3, 3, 512, 512), "plain"),
+        (10, (3, 3, 512, 512), "patches"),
     ],
 )
 def test_a_layer_takes_the_form_that_was_measured_to_be_fastest(side, kernel, form):

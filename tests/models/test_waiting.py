@@ -15,6 +15,16 @@ def test_nothing_changes_but_the_order():
     np.testing.assert_array_equal(of_x, [3, 3])
 
 
+def test_random_keys_and_whole_numbers_wait_too():
+    other, keys = -jnp.ones((2, 1)), jax.random.split(jax.random.key(3), 2)
+    waited = jax.jit(wait_for)(other, keys)
+    assert waited.dtype == keys.dtype
+    np.testing.assert_array_equal(jax.random.key_data(waited), jax.random.key_data(keys))
+    np.testing.assert_array_equal(
+        jax.jit(wait_for)(other, jnp.uint32([0, 2**32 - 1])), [0, 2**32 - 1]
+    )
+
+
 def test_what_is_computed_once_stays_what_it_is():
     x = jnp.array([1.5, -2.0, 0.0])
     np.testing.assert_array_equal(jax.jit(compute_once)(x), x)
@@ -69,5 +79,6 @@ def test_an_update_overwrites_the_weights_without_a_copy_of_them():
         return jax.tree.map(lambda kernel, gradient: kernel - gradient, kernels, gradients)
 
     kernels = [jnp.ones((3, 3, 8, 8))] * 4  # too small for Winograd's form
-    compiled = jax.jit(update, donate_argnums=0).lower(kernels, jnp.ones((1, 8, 8, 8))).compile()
+    image = jnp.ones((1, 12, 12, 8))  # and too large for the form of patches
+    compiled = jax.jit(update, donate_argnums=0).lower(kernels, image).compile()
     assert "copy(%kernels" not in compiled.as_text()
