@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -62,8 +63,8 @@ def draw(name: str, finished: Finished, held: Held) -> Drawn:
     """Sends the slices through the generators that the run's evaluation speaks of."""
     run, evaluation = finished
     model = build_model(run.options)
-    state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
-    state = load_checkpoint(str(evaluation["step"]), run.workdir, state)
+    create_state = partial(create_cyclegan_state, model, jax.random.key(0), run.options.image_size)
+    state = load_checkpoint(str(evaluation["step"]), run.workdir, create_state)
     generate = jax.jit(lambda params, image: model.generator.apply({"params": params}, image))
     made = []
     with Progress(f"{NETWORKS[name]} draws", len(held.a.image) + len(held.b.image), "slice") as bar:

@@ -219,18 +219,18 @@ def main() -> None:
     encoder = check_encoder(options, run.stored)
 
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
-    state = create_cyclegan_state(model, state_key, options.image_size)
+    create_state = partial(create_cyclegan_state, model, state_key, options.image_size)
     plan = Plan(
         options.epochs,
         options.steps_per_epoch,
         options.log_every,
         shown=("Gen_AB", "Gen_BA", "cycle", "Dis_A", "Dis_B"),
     )
-    print(describe_run(options, dataset, state, devices))
+    print(describe_run(options, dataset, jax.eval_shape(create_state), devices))
     make_step = partial(make_train_step, model)
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        print(estimate_cost(make_step, state, batch, step_key, plan.total_steps, devices))
+        print(estimate_cost(make_step, create_state, batch, step_key, plan.total_steps, devices))
         return
 
     workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
@@ -243,7 +243,7 @@ def main() -> None:
         state = train_run(
             "cyclegan",
             workdir,
-            state,
+            create_state,
             make_step,
             lambda step: open_batches(options, dataset, step),
             step_key,

@@ -294,18 +294,19 @@ def main() -> None:
     steps_per_epoch = count_steps_per_epoch(options, dataset)
     model = build_model(options, steps_per_epoch)
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
-    state = create_dcgan_state(model, state_key)
+    create_state = partial(create_dcgan_state, model, state_key)
     plan = Plan(
         options.epochs,
         steps_per_epoch,
         options.log_every,
         shown=("Gen", "Dis", "score_real", "score_fake"),
     )
-    print(describe_run(options, dataset, state, steps_per_epoch, devices))
+    described = jax.eval_shape(create_state)
+    print(describe_run(options, dataset, described, steps_per_epoch, devices))
     make_step = partial(make_train_step, model)
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        print(estimate_cost(make_step, state, batch, step_key, plan.total_steps, devices))
+        print(estimate_cost(make_step, create_state, batch, step_key, plan.total_steps, devices))
         return
 
     workdir = run.workdir or claim_run_folder(Path("runs"), "dcgan")
@@ -321,10 +322,10 @@ def main() -> None:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there
             print(f"warning: {describe_collapse(collapse, workdir, ends=True)}")
         real = load_reference(dataset, options.seed, cache_dir, options.encoder)
-        state = train_run(
+        train_run(
             "dcgan",
             workdir,
-            state,
+            create_state,
             make_step,
             lambda step: open_batches(options, dataset, step),
             step_key,
@@ -337,7 +338,7 @@ def main() -> None:
             "The training is complete and saved. To evaluate it:\n"
             f"  python experiments/evaluate.py --workdir={workdir}"
         ):
-            state = load_checkpoint("best", workdir, state)
+            state = load_checkpoint("best", workdir, create_state)
             evaluation = evaluate_run(options, model, state, dataset, real, workdir, "best")
     print(describe_evaluation(evaluation))
     if collapse := find_collapse(read_metrics(workdir)):

@@ -21,6 +21,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -348,7 +349,8 @@ def draw_slices(workdir: Path) -> np.ndarray:
     """The first slices of the seed, by the run's best weights."""
     run = load_run(str(workdir), ("dcgan",))
     model = build_model(run.options, steps_per_epoch=1)
-    state = load_checkpoint("best", workdir, create_dcgan_state(model, jax.random.key(0)))
+    create_state = partial(create_dcgan_state, model, jax.random.key(0))
+    state = load_checkpoint("best", workdir, create_state)
     sampler = Sampler(model, run.options.sample_dropout)
     return sampler.draw(sampler.load(state), FLAGS.seed, _SHOWN_SLICES)
 

@@ -11,14 +11,14 @@ import numpy as np
 from brainsynth_jax import process_memory
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.memory import peak_memory_mib
-from brainsynth_jax.training.parallel import compile_step, place_state
+from brainsynth_jax.training.parallel import describe_state, place_state, trace_step
 
 _TIMED_STEPS = 3
 
 
 def estimate_cost(
     make_step: Callable[[str | None], Callable],
-    state: Any,
+    create_state: Callable[[], Any],
     batch: Mapping[str, np.ndarray],
     key: jax.Array,
     total_steps: int,
@@ -31,8 +31,8 @@ def estimate_cost(
     compiled in the cache.
 
     Args:
-        make_step: as `parallel.compile_step` takes it.
-        state: a first one; used up.
+        make_step: as `parallel.trace_step` takes it.
+        create_state: makes a first state.
         batch: of all devices.
         key: the run's random key.
         total_steps: of the whole run.
@@ -41,10 +41,11 @@ def estimate_cost(
     share = {name: values[: len(values) // len(devices)] for name, values in batch.items()}
     process_memory.forget_peak()  # of preparing the slices
     start = time.perf_counter()
-    state = place_state(state, devices[:1])
-    step = compile_step(make_step, devices[:1]).lower(state, share, key).compile()
+    described = describe_state(create_state, devices[:1])
+    step = trace_step(make_step, devices[:1], described, share, key).compile()
     compile_seconds = time.perf_counter() - start
-    process_memory.release_freed()  # as the training loop does
+    process_memory.release_freed()
+    state = place_state(create_state(), devices[:1])  # in the order of a run
     seconds = []
     for _ in range(1 + _TIMED_STEPS):  # the first one warms up
         start = time.perf_counter()

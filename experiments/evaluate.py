@@ -9,6 +9,7 @@ not touched.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import command_line
@@ -65,9 +66,9 @@ def evaluate_cyclegan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     dataset = cyclegan_setup.prepare_dataset(run.options, cache_dir)
     run.check_data(dataset.fingerprint)
     model = cyclegan_setup.build_model(run.options)
-    state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
+    create_state = partial(create_cyclegan_state, model, jax.random.key(0), run.options.image_size)
     chosen = checkpoint or "last"
-    state = load_checkpoint(chosen, run.workdir, state)
+    state = load_checkpoint(chosen, run.workdir, create_state)
     splits = cyclegan_evaluation.load_splits(run.options, dataset)
     with held_run_folder(run.workdir):
         evaluation = cyclegan_evaluation.evaluate_run(
@@ -89,7 +90,8 @@ def evaluate_dcgan(run: Run, cache_dir: Path, checkpoint: str | None) -> str:
     run.check_data(dataset.fingerprint)
     model = dcgan_setup.build_model(run.options, steps_per_epoch=1)
     chosen = checkpoint or "best"
-    state = load_checkpoint(chosen, run.workdir, create_dcgan_state(model, jax.random.key(0)))
+    create_state = partial(create_dcgan_state, model, jax.random.key(0))
+    state = load_checkpoint(chosen, run.workdir, create_state)
     real = load_reference(dataset, run.options.seed, cache_dir, run.options.encoder)
     with held_run_folder(run.workdir):
         evaluation = dcgan_evaluation.evaluate_run(

@@ -1,6 +1,7 @@
 """A run's folder, opened to be looked at."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from run_options import Run
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.report import SCHEMA
 from brainsynth_jax.training.checkpoints import Checkpoints
+from brainsynth_jax.training.parallel import choose_devices, describe_state
 from brainsynth_jax.training.run_folder import OPTIONS_FILE, load_options
 
 # What runs did that began before there was such a flag.
@@ -76,12 +78,18 @@ def load_utility(workdir: Path) -> dict | None:
     return {name: found[name] for name in _UTILITY}
 
 
-def load_checkpoint(wanted: str, workdir: Path, like: Any) -> Any:
-    """The state that "last", "best" or a step means, placed as `like` is.
+def load_checkpoint(wanted: str, workdir: Path, create_state: Callable[[], Any]) -> Any:
+    """The state that "last", "best" or a step means, on the first device.
+
+    Args:
+        wanted: one of them.
+        workdir: the run's folder.
+        create_state: makes a state like it.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged.
     """
+    like = describe_state(create_state, choose_devices(1))
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         if not checkpoints.steps:
             raise UserError(f"{checkpoints.folder} holds no checkpoint yet. Train the run first.")

@@ -10,6 +10,7 @@ a folder of their own.
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import command_line
@@ -71,8 +72,8 @@ def main() -> None:
     command_line.use_cache(Path(FLAGS.cache_dir).expanduser())
 
     model = build_model(run.options, steps_per_epoch=1)
-    state = create_dcgan_state(model, jax.random.key(0))
-    state = load_checkpoint(FLAGS.checkpoint, run.workdir, state)
+    create_state = partial(create_dcgan_state, model, jax.random.key(0))
+    state = load_checkpoint(FLAGS.checkpoint, run.workdir, create_state)
     sampler = Sampler(model, run.options.sample_dropout, devices, FLAGS.batch_size)
     weights = sampler.load(state)
     sampler.draw(weights, FLAGS.seed, 1)  # compiles

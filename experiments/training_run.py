@@ -2,22 +2,30 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from brainsynth_jax import process_memory
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs
 from brainsynth_jax.training.loop import EpochResult, Plan, train
-from brainsynth_jax.training.parallel import Step, compile_step, place_state
+from brainsynth_jax.training.parallel import (
+    Step,
+    describe_state,
+    place_state,
+    share_batch,
+    trace_step,
+)
 from brainsynth_jax.training.stop_request import StopRequest
 
 
 def train_run(
     script: str,
     workdir: Path,
-    state: Any,
+    create_state: Callable[[], Any],
     make_step: Callable[[str | None], Step],
     open_batches: Callable[[int], Iterator[dict[str, Any]]],
     key: jax.Array,
@@ -26,7 +34,7 @@ def train_run(
     keep_checkpoints: int,
     devices: Sequence[jax.Device],
 ) -> Any:
-    """Trains from the newest checkpoint in the folder, else from `state`; gives back the last one.
+    """Trains from the newest checkpoint in the folder or the first state; gives back the last.
 
     Where Ctrl-C or SIGTERM comes before the end, all is saved, the way to go on is printed, and the
     process exits with 128 + the signal's number.
@@ -34,8 +42,8 @@ def train_run(
     Args:
         script: for the message.
         workdir: the run's folder, held by this process.
-        state: of step 0; used up.
-        make_step: as for `compile_step`.
+        create_state: makes the first state.
+        make_step: as for `trace_step`.
         open_batches: from a step's number, the batches from that step on.
         key: the run's random key.
         plan: how long.
@@ -47,17 +55,25 @@ def train_run(
         StopRequest() as stop,
         Checkpoints(workdir / "checkpoints", keep_checkpoints) as checkpoints,
     ):
-        state = place_state(state, devices)
-        step, state = checkpoints.restore_newest(state) or (0, state)
+        process_memory.forget_peak()  # of preparing the slices
+        described = describe_state(create_state, devices)
+        step, state = checkpoints.restore_newest(described) or (0, None)
         if step >= plan.total_steps:
             print(f"Nothing is left to train: the run is at step {step}.")
-        elif step:
+            return state
+        if step:
             print(f"Going on from step {step} of {plan.total_steps}.")
+        batches = (share_batch(batch, devices) for batch in open_batches(step))
+        first = next(batches)
+        step_function = trace_step(make_step, devices, described, first, key).compile()
+        process_memory.release_freed()
+        if state is None:  # not made before: what compiling leaves behind would lie in between
+            state = place_state(create_state(), devices)
         with Logs(workdir, step) as logs:
             state = train(
                 state,
-                compile_step(make_step, devices),
-                open_batches(step),
+                step_function,
+                chain([first], batches),
                 key,
                 plan,
                 logs,

@@ -4,6 +4,7 @@
 """
 
 import shlex
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,9 +168,9 @@ def _is_trained(folder: Path) -> bool:
 def draw_pairs(run: Run, tissue: np.ndarray, options: SimpleNamespace) -> tuple[Pairs, int]:
     """Pairs by a CycleGAN's last weights, and their step; its best where it went bad."""
     model = build_model(run.options)
-    state = create_cyclegan_state(model, jax.random.key(0), run.options.image_size)
+    create_state = partial(create_cyclegan_state, model, jax.random.key(0), run.options.image_size)
     went_bad = warn_of_collapse(read_metrics(run.workdir), run.workdir)
-    state = load_checkpoint("best" if went_bad else "last", run.workdir, state)
+    state = load_checkpoint("best" if went_bad else "last", run.workdir, create_state)
     with Progress("Drawing pairs", options.synthetic_pairs, "pair") as progress:
         drawn = draw_from_masks(
             lambda params, picture: model.generator.apply({"params": params}, picture),

@@ -28,7 +28,7 @@ from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latent
 from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
 from brainsynth_jax.training.memory import peak_device_memory_mib
 from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
-from brainsynth_jax.training.parallel import compile_step, place_state
+from brainsynth_jax.training.parallel import describe_state, place_state, trace_step
 from brainsynth_jax.training.sampler import Sampler
 
 _GENERATORS = {"cyclegan-unet": unet.UnetGenerator, "cyclegan-resnet": resnet.ResnetGenerator}
@@ -82,7 +82,7 @@ def export_weights(workload: Workload) -> dict[str, Any]:
 
 
 def make_step(workload: Workload) -> Callable[..., Any]:
-    """What `parallel.compile_step` takes: axis name -> the workload's pure step."""
+    """What `parallel.trace_step` takes: axis name -> the workload's pure step."""
     if workload.name in CYCLEGANS:
         return partial(make_cyclegan_step, make_cyclegan(workload))
     return partial(make_dcgan_step, make_dcgan(workload))
@@ -114,13 +114,14 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     if workload.name == SAMPLING:
         return _prepare_sampling(workload)
     device = jax.local_devices()[:1]
-    state = place_state(create_state(workload), device)
     batch, key = make_batch(workload), jax.random.key(_KEY)
     start = time.perf_counter()
-    written = compile_step(make_step(workload), device).lower(state, batch, key)
+    described = describe_state(partial(create_state, workload), device)
+    traced = trace_step(make_step(workload), device, described, batch, key)
     trace_seconds = time.perf_counter() - start
-    step = written.compile()
+    step = traced.compile()
     compile_seconds = time.perf_counter() - start - trace_seconds
+    state = place_state(create_state(workload), device)  # after compiling, as in a run
 
     def run() -> dict[str, Any]:
         nonlocal state

@@ -88,9 +88,7 @@ def train(
     """
     step = int(state.step)
     unchecked: list[tuple[int, dict[str, Array]]] = []
-    first_step = step
     clock, clock_step, waited = time.perf_counter(), step, 0.0
-    process_memory.forget_peak()  # of preparing the slices
 
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""
@@ -100,8 +98,6 @@ def train(
             batch = next(batches)
             waited += time.perf_counter() - asked
             state, metrics = step_function(state, batch, key)
-            if step == first_step:
-                process_memory.release_freed()  # by compiling
             step += 1
             unchecked.append((step, metrics))
             ends_epoch = step % plan.steps_per_epoch == 0

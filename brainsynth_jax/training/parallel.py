@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.stages import Lowered
 
 from brainsynth_jax.errors import UserError
 
@@ -45,18 +46,28 @@ def check_batch_size(batch_size: int, device_count: int) -> None:
         )
 
 
-def compile_step(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Step:
-    """Compiles `make_step(axis_name)` for the devices.
+def trace_step(
+    make_step: Callable[[str | None], Step],
+    devices: Sequence[jax.Device],
+    state: Any,
+    batch: dict[str, Any],
+    key: Array,
+) -> Lowered:
+    """Writes `make_step(axis_name)` down for the devices; `compile()` of that is the step.
 
-    The compiled step takes and gives back the state whole and the metrics of the whole batch, with
-    any number of devices; the state given to it is used up (its buffers are reused).
+    The step takes and gives back the state as `place_state` places it, takes batches as
+    `share_batch` cuts them, and gives the metrics of the whole batch, with any number of devices.
+    The state given to it is used up (its buffers are reused).
 
     Args:
         make_step: returns the pure step for a device axis of that name, None for one device.
-        devices: the batch is cut into as many parts.
+        devices: that share each batch.
+        state: of such shapes and types as all will be; `describe_state`'s will do.
+        batch: cut by `share_batch`, likewise.
+        key: the run's random key.
     """
     if len(devices) == 1:
-        return jax.jit(make_step(None), donate_argnums=0)
+        return jax.jit(make_step(None), donate_argnums=0).lower(state, batch, key)
     mapped = jax.pmap(
         make_step(AXIS_NAME),
         axis_name=AXIS_NAME,
@@ -65,31 +76,39 @@ def compile_step(make_step: Callable[[str | None], Step], devices: Sequence[jax.
         devices=devices,
         donate_argnums=0,
     )
+    return mapped.lower(state, batch, key)
 
-    def step(state, batch, key):
-        parts = {
-            name: np.reshape(values, (len(devices), -1, *values.shape[1:]))
-            for name, values in batch.items()
-        }
-        return mapped(state, parts, key)
 
-    return step
+def share_batch(batch: dict[str, Any], devices: Sequence[jax.Device]) -> dict[str, Any]:
+    """Cuts arrays into equal parts along a new first axis, one a device; for one leaves them."""
+    if len(devices) == 1:
+        return batch
+    return {
+        name: np.reshape(values, (len(devices), -1, *values.shape[1:]))
+        for name, values in batch.items()
+    }
+
+
+def describe_state(create_state: Callable[[], Any], devices: Sequence[jax.Device]) -> Any:
+    """Shapes, types and places of what `place_state(create_state(), devices)` would be."""
+    sharding = _sharding(devices, PartitionSpec())
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(create_state),
+    )
 
 
 def place_state(state: Any, devices: Sequence[jax.Device]) -> Any:
-    """Puts a copy of the state on every device, as the compiled step wants it.
-
-    Without this a mapped step would compile a second time for its own output.
-    """
-    return _place(state, devices, PartitionSpec())
+    """Puts a copy of the state on every device, as a step wants it."""
+    return jax.device_put(state, _sharding(devices, PartitionSpec()))
 
 
 def place_batch(batch: Any, devices: Sequence[jax.Device]) -> Any:
     """Cuts arrays along their first axis into equal parts, one a device, for a jitted function."""
-    return _place(batch, devices, PartitionSpec(AXIS_NAME))
+    return jax.device_put(batch, _sharding(devices, PartitionSpec(AXIS_NAME)))
 
 
-def _place(tree: Any, devices: Sequence[jax.Device], spec: PartitionSpec) -> Any:
+def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> Sharding:
     if len(devices) == 1:
-        return jax.device_put(tree, devices[0])
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS_NAME,)), spec))
+        return SingleDeviceSharding(devices[0])
+    return NamedSharding(Mesh(np.array(devices), (AXIS_NAME,)), spec)

@@ -1,5 +1,7 @@
 """The update rule: what it optimises, and that it is the same on one device and on two."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from brainsynth_jax.training.dcgan import (
     make_train_step,
 )
 from brainsynth_jax.training.optimizer import make_adam, make_schedule
-from brainsynth_jax.training.parallel import compile_step, place_state
+from brainsynth_jax.training.parallel import place_state, share_batch, trace_step
 
 SIZE = 64
 KEY = jax.random.key(7)
@@ -44,9 +46,10 @@ def random_batch(seed, count):
 
 def run_steps(model, devices, steps, count=4):
     state = place_state(create_dcgan_state(model, jax.random.key(0)), devices)
-    step = compile_step(lambda axis_name: make_train_step(model, axis_name), devices)
-    for number in range(steps):
-        state, metrics = step(state, random_batch(number, count), KEY)
+    batches = [share_batch(random_batch(number, count), devices) for number in range(steps)]
+    step = trace_step(partial(make_train_step, model), devices, state, batches[0], KEY).compile()
+    for batch in batches:
+        state, metrics = step(state, batch, KEY)
     return jax.device_get((state, metrics))
 
 
