@@ -10,7 +10,7 @@ import numpy as np
 
 from brainsynth_jax import process_memory
 from brainsynth_jax.progress import duration
-from brainsynth_jax.training.memory import peak_memory_mib
+from brainsynth_jax.training.memory import forget_traces, peak_memory_mib
 from brainsynth_jax.training.parallel import describe_state, place_state, trace_step
 
 _TIMED_STEPS = 3
@@ -46,6 +46,7 @@ def estimate_cost(
     compile_seconds = time.perf_counter() - start
     process_memory.release_freed()
     state = place_state(create_state(), devices[:1])  # in the order of a run
+    forget_traces()
     seconds = []
     for _ in range(1 + _TIMED_STEPS):  # the first one warms up
         start = time.perf_counter()

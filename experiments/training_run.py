@@ -12,6 +12,7 @@ from brainsynth_jax import process_memory
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs
 from brainsynth_jax.training.loop import EpochResult, Plan, train
+from brainsynth_jax.training.memory import forget_traces
 from brainsynth_jax.training.parallel import (
     Step,
     describe_state,
@@ -69,6 +70,7 @@ def train_run(
         process_memory.release_freed()
         if state is None:  # not made before: what compiling leaves behind would lie in between
             state = place_state(create_state(), devices)
+        forget_traces()
         with Logs(workdir, step) as logs:
             state = train(
                 state,

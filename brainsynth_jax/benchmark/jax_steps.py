@@ -26,7 +26,7 @@ from brainsynth_jax.training.cyclegan import CycleGan, create_cyclegan_state
 from brainsynth_jax.training.cyclegan import make_train_step as make_cyclegan_step
 from brainsynth_jax.training.dcgan import Dcgan, create_dcgan_state, draw_latents, split_keys
 from brainsynth_jax.training.dcgan import make_train_step as make_dcgan_step
-from brainsynth_jax.training.memory import peak_device_memory_mib
+from brainsynth_jax.training.memory import forget_traces, peak_device_memory_mib
 from brainsynth_jax.training.optimizer import add_weight_decay, make_adam, make_schedule
 from brainsynth_jax.training.parallel import describe_state, place_state, trace_step
 from brainsynth_jax.training.sampler import Sampler
@@ -122,6 +122,7 @@ def prepare_step(workload: Workload, cache_dir: str = "") -> Ready:
     step = traced.compile()
     compile_seconds = time.perf_counter() - start - trace_seconds
     state = place_state(create_state(workload), device)  # after compiling, as in a run
+    forget_traces()
 
     def run() -> dict[str, Any]:
         nonlocal state
