@@ -73,6 +73,8 @@ def main() -> None:
     if options.torch_forms and not options.versus:
         raise UserError(f"--torch_forms={options.torch_forms} needs --versus=torch.")
     path, plot = new_file("json", options.json), new_file("growth", options.growth)
+    if plot:  # before the work; steps are measured without matplotlib
+        from brainsynth_jax.plots import save_growth
     # Several processes share a GPU.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     describe = describe_against_peer if options.versus else describe_step
@@ -104,8 +106,6 @@ def main() -> None:
             "--batch_sizes or --width."
         )
     if plot:
-        from brainsynth_jax.plots import save_growth  # steps are measured without matplotlib
-
         save_growth(plot, [record for record in records if "changed" in record])
 
 

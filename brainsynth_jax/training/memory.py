@@ -1,4 +1,4 @@
-"""The most memory that training has held."""
+"""The most memory that training has held, and letting go of what it no longer needs."""
 
 import jax
 
