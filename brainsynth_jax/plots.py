@@ -203,6 +203,8 @@ def save_growth(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         records: one a measurement, with `name`, `changed` (the name of one of its other values),
             that value, `seconds_median`, `flops` and `peak_memory_mib`.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     changes = list(dict.fromkeys(record["changed"] for record in records))
     names = list(dict.fromkeys(record["name"] for record in records))
     figure = _new_figure(3.6 * len(changes), 6.4, layout="constrained")
@@ -222,6 +224,9 @@ def save_growth(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         for axis in axes[:, column]:
             axis.set_xscale("log", base=2)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:,g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.set_xticks(ticks, [str(tick) for tick in ticks])
             axis.grid(alpha=0.3)
         axes[1, column].set_xlabel(changed.replace("_", " "))
