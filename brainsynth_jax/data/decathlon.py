@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from brainsynth_jax.data.masks import CORE, ENHANCING, OEDEMA, TUMOR
 from brainsynth_jax.data.nifti import load_scan
 from brainsynth_jax.data.scan import Source, Subject
 from brainsynth_jax.errors import UserError
+
+_LARGEST_LABEL = 254  # as 8 bits hold, and one for unknown
 
 LOOKED_FOR = "a Medical Segmentation Decathlon task (dataset.json with imagesTr and labelsTr)"
 
@@ -80,9 +82,17 @@ def _read_index(path: Path) -> Mapping[str, Any]:
         whole = (
             modality.keys() and labels.keys() and all(e["image"] and e["label"] for e in training)
         )
-        if not whole or not all(key.isdigit() for key in (*modality, *labels)):
+        if not whole or not all(key.isdecimal() for key in (*modality, *labels)):
             raise ValueError("modality, labels or training is empty or not numbered")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = [*modality.values(), *labels.values()]
+        paths = [PurePath(entry[kind]) for entry in training for kind in ("image", "label")]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a modality or a label is no text")
+        if largest := [value for value in labels if int(value) > _LARGEST_LABEL]:
+            raise ValueError(f"the label {largest[0]} is above {_LARGEST_LABEL}")
+        if outside := [path for path in paths if path.is_absolute() or ".." in path.parts]:
+            raise ValueError(f"{outside[0]} lies outside the folder")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: is not a Medical Segmentation Decathlon index ({error!r}); it needs "
             "modality, labels and training as the Decathlon's own files have them."

@@ -5,7 +5,9 @@ patient's right, front and top, whatever order the file stores.
 """
 
 import gzip
-import zlib
+import io
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +24,17 @@ CORNER_TOLERANCE_MM = 0.1
 
 _UNKNOWN = 255
 
-_UNREADABLE = (
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
-    EOFError,
-    OSError,
-    ValueError,
-    zlib.error,
-)
+nibabel.imageglobals.logger.setLevel(logging.ERROR)  # it tells of each header's small faults
+
+# Of one file, all channels together; four of 512 x 512 x 256. A header may claim terabytes.
+LARGEST_VOXELS = 2**28
+
+# Some programs pad a file; one that goes on for longer after its last voxel is not what it claims.
+_PADDING_BYTES = 2**20
+_CHUNK_BYTES = 2**20
+_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
+
+_KINDS = (nibabel.Nifti1Image, nibabel.Nifti2Image)
 
 
 class Volume(NamedTuple):
@@ -54,25 +59,32 @@ def load_volume(path: Path, channel: int = 0, channels: int = 1) -> Volume:
       channel: which of the file's channels to take.
       channels: how many the file has to have: 1 for a 3-D file, else the length of its 4th axis.
 
+    Memory: at most 40 bytes for each voxel of the file, and 4 MiB; what a header claims and the
+    file does not hold takes none.
+
     Raises:
-      UserError: missing, truncated or corrupt file, wrong number of dimensions or channels,
-        voxels that are not numbers, NaN or infinite voxels, or an affine that can't be inverted.
+      UserError: missing, truncated or corrupt file, more than `LARGEST_VOXELS`, wrong number of
+        dimensions or channels, voxels that are not numbers, NaN or infinite voxels, or an affine
+        that can't be inverted.
     """
     path = Path(path)
     try:
-        image = _parse(path.read_bytes(), compressed=path.suffix == ".gz")
+        image = _read(path)
         shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n > 1)
         wanted = "three dimensions" if channels == 1 else f"four dimensions, {channels} channels"
         if len(shape) < 3 or shape[3:] != (() if channels == 1 else (channels,)):
             raise UserError(f"{path}: has shape {image.shape}; {wanted} are needed.")
         trailing = len(image.shape) - 3
         at_channel = ((channel,) + (0,) * trailing)[:trailing]
-        array = np.asarray(image.dataobj[(..., *at_channel)])
+        with np.errstate(all="ignore"):  # a scale factor may take voxels to infinity
+            array = np.asarray(image.dataobj[(..., *at_channel)])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file.") from None
     except PermissionError:
         raise UserError(f"{path}: may not be read; change its permissions.") from None
-    except _UNREADABLE as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file makes nibabel raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path}: cannot be read as NIfTI ({reason}); the file is truncated or corrupt, "
@@ -174,13 +186,33 @@ def load_scan(
     )
 
 
-def _parse(data: bytes, compressed: bool) -> nibabel.Nifti1Image:
-    # nibabel stops reading at the last voxel, before gzip's checksum; this way it is checked.
-    data = gzip.decompress(data) if compressed else data
-    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-        if kind.header_class.may_contain_header(data):
-            return kind.from_bytes(data)
-    raise ValueError("no NIfTI header")
+def _read(path: Path) -> nibabel.Nifti1Image:
+    """The image in a file that holds what its header claims, and not much more."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+        kind = next((k for k in _KINDS if k.header_class.may_contain_header(head)), None)
+        if kind is None:
+            raise ValueError("no NIfTI header")
+        header = kind.header_class.from_fileobj(io.BytesIO(head))
+        shape = tuple(int(n) for n in header.get_data_shape())
+        if not shape or min(shape) < 1:
+            raise ValueError(f"shape {shape}")
+        voxels = math.prod(shape)
+        if voxels > LARGEST_VOXELS:
+            raise UserError(
+                f"{path}: its header claims {voxels:,} voxels, and at most {LARGEST_VOXELS:,} are "
+                "read; if it is a scan, cut or resample it."
+            )
+        size = int(header.get_data_offset()) + voxels * header.get_data_dtype().itemsize
+        # nibabel would stop at the last voxel, before gzip's checksum; to the end it is checked.
+        data = bytearray(head)
+        while chunk := file.read(_CHUNK_BYTES):  # all at once would take what is claimed
+            data += chunk
+            if len(data) > size + _PADDING_BYTES:
+                raise ValueError(f"it goes on after the {size} bytes that its header claims")
+        if len(data) < size:
+            raise ValueError(f"{len(data)} bytes of {size}")
+    return kind.from_bytes(bytes(data))
 
 
 def _corners_mm(volume: Volume) -> np.ndarray:

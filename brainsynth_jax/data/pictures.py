@@ -11,6 +11,10 @@ from brainsynth_jax.files import write_atomically
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
+# Of one picture, 8,192 x 8,192, which take a gigabyte at most; a small file may claim many more.
+LARGEST_PIXELS = 2**26
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS  # above it Pillow only warns
+
 # JPEG stores grey in three channels that differ by rounding.
 _GREY_TOLERANCE = 2
 
@@ -27,7 +31,7 @@ def load_grey(path: Path) -> np.ndarray:
     """
     picture = _load(path)
     if picture.ndim == 3:
-        apart = np.ptp(picture.astype(np.float32), axis=-1).max()
+        apart = (picture.max(axis=-1) - picture.min(axis=-1)).max()
         if apart > _GREY_TOLERANCE:
             raise UserError(
                 f"{path}: is in colour (its channels differ by up to {apart:g}); a grey picture is "
@@ -85,7 +89,13 @@ def save_picture(path: Path, values: np.ndarray) -> None:
 def _load(path: Path) -> np.ndarray:
     """(H, W), or (H, W, 3) if the file has colours, palette included; transparency is dropped."""
     try:
-        with Image.open(path) as image:
+        # From memory: of a file Pillow would ask for as many bytes as a damaged one claims.
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            if image.width * image.height > LARGEST_PIXELS:
+                raise UserError(
+                    f"{path}: claims {image.width} x {image.height} pixels, and at most "
+                    f"{LARGEST_PIXELS:,} are read; if it is a picture, make it smaller."
+                )
             if getattr(image, "n_frames", 1) > 1:
                 raise UserError(f"{path}: holds {image.n_frames} pages; a single one is needed.")
             if image.mode == "LA":
@@ -99,7 +109,9 @@ def _load(path: Path) -> np.ndarray:
         raise UserError(f"{path}: no such file.") from None
     except PermissionError:
         raise UserError(f"{path}: may not be read; change its permissions.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file makes Pillow raise
         raise UserError(
             f"{path}: cannot be read as a picture ({error}); it is truncated, corrupt or of "
             "another kind, copy or convert it again."
