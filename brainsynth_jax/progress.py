@@ -27,7 +27,7 @@ class Progress:
         self, title: str, total: int, unit: str, done: int = 0, shown: bool = True
     ) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = done
+        self.done = done
         self._shown = shown
         self._last_line = time.monotonic()
         self._first: tuple[int, float] | None = None
@@ -46,26 +46,26 @@ class Progress:
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Counts units as done; `note` is shown beside them and stays until there is another."""
-        self._done += units
+        self.done += units
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(units)
         elif self._shown:
             now = time.monotonic()
-            self._first = self._first or (self._done, now)
-            if now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
+            self._first = self._first or (self.done, now)
+            if now - self._last_line >= _SECONDS_BETWEEN_LINES or self.done == self._total:
                 self._last_line = now
                 print(self._line(now, note), flush=True)
 
     def _line(self, now: float, note: str) -> str:
-        parts = [f"{self._title}: {self._unit} {self._done}/{self._total}"]
+        parts = [f"{self._title}: {self._unit} {self.done}/{self._total}"]
         first_done, first_time = self._first
-        if self._done > first_done:
-            each = (now - first_time) / (self._done - first_done)
+        if self.done > first_done:
+            each = (now - first_time) / (self.done - first_done)
             parts += [
                 f"{each:.2f} s each" if each > 1 else f"{1 / max(each, 1e-9):.2f} a second",
-                f"{duration((self._total - self._done) * each)} left",
+                f"{duration((self._total - self.done) * each)} left",
             ]
         return ", ".join(parts) + (f" | {note}" if note else "")
 

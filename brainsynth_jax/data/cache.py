@@ -27,10 +27,7 @@ def ensure_folder(folder: Path, make: Callable[[Path], None]) -> None:
     Raises:
       UserError: the cache can't be written, or a file in `folder` is missing or of another size.
     """
-    if not folder.exists():
-        with _reporting(folder), _locked(folder):
-            if not folder.exists():
-                _make(folder, make)
+    make_folder(folder, make)
     try:
         expected = json.loads((folder / _SIZES).read_text())
         found = _file_sizes(folder)
@@ -39,6 +36,23 @@ def ensure_folder(folder: Path, make: Callable[[Path], None]) -> None:
         wrong = [_SIZES]
     if wrong:
         raise damaged(folder, f"{wrong[0]} is missing or incomplete")
+
+
+def make_folder(folder: Path, make: Callable[[Path], None], waiting: bool = True) -> None:
+    """As `ensure_folder`, but a folder that is there is not looked into.
+
+    Args:
+      folder: in the cache.
+      make: fills the folder it is given; may raise.
+      waiting: for another process that is making it; else it is left to that one.
+
+    Raises:
+      UserError: the cache can't be written.
+    """
+    if not folder.exists():
+        with _reporting(folder), _locked(folder, waiting) as got_lock:
+            if got_lock and not folder.exists():
+                _make(folder, make)
 
 
 def damaged(folder: Path, what: str) -> UserError:
@@ -77,8 +91,13 @@ def _reporting(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, waiting: bool) -> Iterator[bool]:
+    """Gives whether the folder is this process's while entered; a dead process holds no lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

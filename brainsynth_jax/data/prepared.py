@@ -12,47 +12,32 @@ wherever and whenever they were copied.
 import copy
 import hashlib
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from brainsynth_jax.data import intensity
-from brainsynth_jax.data.cache import damaged, ensure_folder
-from brainsynth_jax.data.scan import Source, Subject
-from brainsynth_jax.data.slices import Record, SliceOptions, prepare_picture, prepare_scan
+from brainsynth_jax.data.cache import damaged
+from brainsynth_jax.data.preparation import (
+    CONTENTS,
+    PAIRED,
+    RECORDS,
+    NoSlices,
+    SubjectSlices,
+    prepare_folder,
+)
+from brainsynth_jax.data.scan import Source
+from brainsynth_jax.data.slices import Record, SliceOptions
 from brainsynth_jax.data.split import split_last_patients, split_patients
-from brainsynth_jax.data.tfds_builder import open_slices, write_slices
+from brainsynth_jax.data.tfds_builder import open_slices
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.progress import Progress
 
 # To be raised with every change of code that changes a prepared slice.
 PREPARATION_VERSION = 2
 
-PROBLEMS_SHOWN = 10
-
 DOMAINS = ("train_a", "train_b", "test_a", "test_b")
-
-_PAIRED = "slices"
-_RECORDS = "records"
-_CONTENTS = "contents.json"
-_LOADING_THREADS = min(4, os.cpu_count() or 1)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class SubjectSlices(NamedTuple):
-    """A stretch of the prepared slices: those of one subject, in slice order."""
-
-    domain: str  # a key of `Source.domains`, or 'slices' for the paired
-    name: str
-    patient: str
-    count: int
 
 
 class Records(Sequence[Record]):
@@ -91,10 +76,6 @@ class Records(Sequence[Record]):
         except RuntimeError as error:  # array_record's checksums
             raise damaged(self._folder, str(error)) from error
         return {**record, "subject": record["subject"].decode()}
-
-
-class _NoSlices(Exception):
-    """There is nothing to prepare, and an empty folder can't be written."""
 
 
 class SliceDataset(NamedTuple):
@@ -150,7 +131,7 @@ def prepare_slices(
             f"--slices={first}:{last}: needs a first and a last slice number, 60:107 say."
         )
     folder, contents, table = _open(source, options, cache_dir, show_progress)
-    stored = open_slices(folder / _RECORDS)
+    stored = _stored(folder)
     if source.domains:
         parts = {
             domain: Records(folder, stored, table, lambda row, domain=domain: row.domain == domain)
@@ -203,9 +184,9 @@ def prepare_empty_slices(
     options = options._replace(empty_slices=count, min_tumor_area_pixels=0)
     try:
         folder, _, table = _open(source, options, cache_dir, show_progress)
-    except _NoSlices:
+    except NoSlices:
         return None
-    return Records(folder, open_slices(folder / _RECORDS), table, lambda row: True)
+    return Records(folder, _stored(folder), table, lambda row: True)
 
 
 def _open(
@@ -213,9 +194,16 @@ def _open(
 ) -> tuple[Path, dict, list[SubjectSlices]]:
     """The folder in the cache, filled if need be, and what it holds."""
     folder = Path(cache_dir) / "slices" / _cache_key(source, options)
-    ensure_folder(folder, lambda new: _prepare(source, options, new, show_progress))
-    contents = json.loads((folder / _CONTENTS).read_text())
+    prepare_folder(source, options, folder, show_progress)
+    contents = json.loads((folder / CONTENTS).read_text())
     return folder, contents, [SubjectSlices(*row) for row in contents["table"]]
+
+
+def _stored(folder: Path) -> Sequence[Record]:
+    try:
+        return open_slices(folder / RECORDS)
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(folder, str(error)) from error
 
 
 def _divide(
@@ -233,105 +221,8 @@ def _division(options: SliceOptions) -> tuple[float, ...]:
     return (options.test_patients,)
 
 
-def _prepare(source: Source, options: SliceOptions, folder: Path, show_progress: bool) -> None:
-    groups = source.domains or {_PAIRED: source.subjects}
-    subjects = [(domain, subject) for domain, group in groups.items() for subject in group]
-    table, problems, without = [], list(source.problems), []
-    digest = hashlib.sha256()
-
-    def records() -> Iterator[Record]:
-        outcomes = _in_parallel(lambda item: _load_subject(*item, options), subjects)
-        with Progress(
-            "preparing slices", len(subjects), "subject", shown=show_progress
-        ) as progress:
-            for (domain, subject), outcome in outcomes:
-                progress.advance()
-                if isinstance(outcome, UserError):
-                    problems.append(f"{subject.name}: {outcome}")
-                elif not outcome:
-                    without.append(
-                        f"{subject.name}: no slice with {options.min_tumor_area_pixels} or more "
-                        "pixels of tumour"
-                    )
-                else:
-                    table.append(SubjectSlices(domain, subject.name, subject.patient, len(outcome)))
-                    for record in outcome:
-                        digest.update(_identity(record))
-                        yield record
-        _check_outcome(source, options, table, problems, without)
-
-    write_slices(folder / _RECORDS, records(), options.image_size)
-    contents = {"table": table, "skipped": problems + without, "digest": digest.hexdigest()}
-    (folder / _CONTENTS).write_text(json.dumps(contents, indent=1))
-
-
-def _load_subject(domain: str, subject: Subject, options: SliceOptions) -> list[Record] | UserError:
-    try:
-        scan = subject.load()
-        if domain == _PAIRED:
-            return prepare_scan(subject.name, scan, options)
-        return prepare_picture(
-            subject.name, scan, options.image_size, is_mask=domain.endswith("_b")
-        )
-    except UserError as error:
-        return error
-
-
-def _identity(record: Record) -> bytes:
-    """What makes a slice this slice; not the statistics, which may round as machines do."""
-    name = json.dumps([record["subject"], record["slice_number"]])
-    return name.encode() + record["image"].tobytes() + record["tissue"].tobytes()
-
-
-def _in_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order, with a few worked on ahead in threads."""
-    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
-        pending = deque()
-        for item in items:
-            pending.append((item, pool.submit(function, item)))
-            if len(pending) > _LOADING_THREADS:
-                done, future = pending.popleft()
-                yield done, future.result()
-        for done, future in pending:
-            yield done, future.result()
-
-
-def _check_outcome(
-    source: Source,
-    options: SliceOptions,
-    table: Sequence[SubjectSlices],
-    problems: Sequence[str],
-    without: Sequence[str],
-) -> None:
-    if problems and not options.skip_bad_subjects:
-        shown = [f"  {problem.rstrip('.')}" for problem in problems[:PROBLEMS_SHOWN]]
-        if more := len(problems) - len(shown):
-            shown.append(f"  and {more} more")
-        way_on = ", or go on without them by --skip_bad_subjects" if table or without else ""
-        raise UserError(
-            f"--data_dir={source.root}: {len(problems)} of "
-            f"{len(problems) + len(table) + len(without)} subjects can't be used:\n"
-            + "\n".join(shown)
-            + f"\nMend them{way_on}."
-        )
-    if not table and options.empty_slices:
-        raise _NoSlices
-    if not table and without:
-        raise UserError(
-            f"--min_tumor_area_pixels={options.min_tumor_area_pixels}: no slice of the "
-            f"{len(without)} usable subjects shows so much tumour; ask for less."
-        )
-    if not table:
-        raise UserError(
-            f"--data_dir={source.root}: none of its {len(problems)} subjects can be used; the "
-            f"first problem is: {problems[0]}"
-        )
-
-
 def _cache_key(source: Source, options: SliceOptions) -> str:
-    groups = source.domains or {_PAIRED: source.subjects}
+    groups = source.domains or {PAIRED: source.subjects}
     files = [
         (
             domain,

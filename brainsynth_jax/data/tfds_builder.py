@@ -4,6 +4,7 @@ The one place that knows tensorflow_datasets. TensorFlow itself is not needed, n
 nor to read.
 """
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ import tensorflow_datasets as tfds
 from brainsynth_jax.data.slices import Record
 
 _SPLIT = "slices"
+_OWN_CLASSES = "tensorflow_datasets.core.features."
+_INFO, _FEATURES = "dataset_info.json", "features.json"
 
 tfds.disable_progress_bar()
 
@@ -90,8 +93,44 @@ def write_slices(folder: Path, records: Iterable[Record], image_size: int) -> No
     shutil.rmtree(workshop)
 
 
+def join_slices(parts: Sequence[Path], folder: Path) -> None:
+    """Makes a new `folder` of the records of several of `write_slices`, in order, which stay.
+
+    Raises:
+      OSError: the disk is full or may not be written.
+    """
+    folder.mkdir()
+    infos = [json.loads((part / _INFO).read_text()) for part in parts]
+    files = [file for part in parts for file in sorted(part.glob("*.array_record-*"))]
+    for number, file in enumerate(files):
+        name = file.name.rpartition(".array_record-")[0]
+        shard = folder / f"{name}.array_record-{number:05d}-of-{len(files):05d}"
+        try:
+            shard.hardlink_to(file)
+        except OSError:  # a disk without such links
+            shutil.copyfile(file, shard)
+    splits = [info["splits"][0] for info in infos]
+    joined = splits[0] | {
+        "numBytes": str(sum(int(split["numBytes"]) for split in splits)),
+        "shardLengths": [length for split in splits for length in split["shardLengths"]],
+    }
+    (folder / _INFO).write_text(json.dumps(infos[0] | {"splits": [joined]}, indent=1))
+    shutil.copyfile(parts[0] / _FEATURES, folder / _FEATURES)
+
+
 def open_slices(folder: Path) -> Sequence[Record]:
-    """The records in a folder of `write_slices`, by index; each is read when asked for."""
+    """The records in a folder of `write_slices`, by index; each is read when asked for.
+
+    Raises:
+      ValueError: it names a class that is not tensorflow_datasets' own, which would be imported.
+    """
+
+    def check(described: dict[str, Any]) -> None:
+        name = described.get("pythonClassName", _OWN_CLASSES)
+        if not str(name).startswith(_OWN_CLASSES):
+            raise ValueError(f"{_FEATURES} names {name}")
+
+    json.loads((folder / _FEATURES).read_text(), object_hook=check)
     return tfds.builder_from_directory(folder).as_data_source(_SPLIT)
 
 

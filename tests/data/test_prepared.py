@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import grow_scan, save_picture
 
-from brainsynth_jax.data import intensity, prepared
+from brainsynth_jax.data import intensity, preparation, prepared
 from brainsynth_jax.data.prepared import prepare_empty_slices, prepare_slices
 from brainsynth_jax.data.slices import SliceOptions, prepare_scan
 from brainsynth_jax.data.sources import recognise
@@ -19,7 +19,11 @@ def prepare(root, cache_dir, **options):
 
 
 def finished(cache_dir):
-    return {path.name for path in (cache_dir / "slices").iterdir() if path.is_dir()}
+    return {path.name for path in (cache_dir / "slices").iterdir() if _is_finished(path)}
+
+
+def _is_finished(path):
+    return path.is_dir() and path.suffix != ".parts"
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def forbid_loading(monkeypatch):
         def load(*_):
             raise AssertionError("a source was loaded")
 
-        monkeypatch.setattr(prepared, "_load_subject", load)
+        monkeypatch.setattr(preparation, "_load_subject", load)
 
     return switch_on
 
@@ -137,7 +141,7 @@ def test_an_interruption_leaves_nothing_half_made(make_brats, tmp_path, monkeypa
         return prepare_scan(subject.name, subject.load(), options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepared, "_load_subject", interrupt)
+        patched.setattr(preparation, "_load_subject", interrupt)
         with pytest.raises(interruption):
             prepare(root, tmp_path / "cache")
     assert finished(tmp_path / "cache") == set()
@@ -165,13 +169,13 @@ def test_nothing_is_left_elsewhere(make_brats, tmp_path, monkeypatch):
 
 def test_two_at_once_prepare_once(make_brats, tmp_path, monkeypatch):
     root = make_brats()
-    loaded, load = [], prepared._load_subject
+    loaded, load = [], preparation._load_subject
 
     def count(domain, subject, options):
         loaded.append(subject.name)
         return load(domain, subject, options)
 
-    monkeypatch.setattr(prepared, "_load_subject", count)
+    monkeypatch.setattr(preparation, "_load_subject", count)
     results = []
     threads = [
         threading.Thread(target=lambda: results.append(prepare(root, tmp_path / "cache")))
@@ -287,6 +291,68 @@ def test_a_damaged_cache_is_told_on_opening(make_brats, tmp_path, damage):
         (folder / "records" / "dataset_info.json").unlink()
     with pytest.raises(UserError, match=f"{folder.name}: .* damaged .* delete this folder"):
         prepare(root, tmp_path / "cache")
+
+
+def test_a_cache_that_names_a_class_of_its_own_runs_no_code(make_brats, tmp_path):
+    root = make_brats()
+    prepare(root, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").rglob("features.json")
+    text = path.read_text()
+    own = "tensorflow_datasets.core.features.text_feature.Text"
+    assert own in text
+    path.write_text(text.replace(own, "os".ljust(len(own))))
+    with pytest.raises(UserError, match=r"damaged \(features.json names os"):
+        prepare(root, tmp_path / "cache")
+
+
+def test_processes_share_the_parts_and_leave_them_to_each_other(make_brats, tmp_path, monkeypatch):
+    """One is killed after its second part; two others make the rest, and each part is made once."""
+    monkeypatch.setattr(preparation, "_FEWEST_IN_A_PART", 2)
+    root = make_brats([f"S{k:02d}" for k in range(9)])
+    expected = prepare(root, tmp_path / "alone")
+    loaded, load = [], preparation._load_subject
+
+    def count(domain, subject, options):
+        if len(loaded) == 4:
+            loaded.append("")
+            raise KeyboardInterrupt
+        loaded.append(subject.name)
+        return load(domain, subject, options)
+
+    monkeypatch.setattr(preparation, "_load_subject", count)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(root, tmp_path / "cache")
+    (parts,) = (tmp_path / "cache" / "slices").glob("*.parts")
+    kept = {path.name for path in parts.iterdir() if path.is_dir()}
+    assert kept == {"000", "001"}
+    loaded.clear()
+    loaded += ["", "", "", "", ""]
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(prepare(root, tmp_path / "cache")))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(filter(None, loaded)) == ["S04", "S05", "S06", "S07", "S08"]
+    assert {dataset.fingerprint for dataset in results} == {expected.fingerprint}
+    assert [r["slice_number"] for r in results[0].train_a] == [
+        r["slice_number"] for r in expected.train_a
+    ]
+    assert not parts.exists()
+
+
+def test_helpers_prepare_the_same(make_brats, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "_FEWEST_IN_A_PART", 2)
+    root = make_brats([f"S{k:02d}" for k in range(9)])
+    alone = prepare(root, tmp_path / "alone")
+    monkeypatch.setattr(preparation, "_PROCESSES", 3)
+    helped = prepare(root, tmp_path / "helped")
+    assert helped.fingerprint == alone.fingerprint
+    for one, other in zip(helped.train_a, alone.train_a, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
 
 
 def test_changed_bytes_are_told_on_reading(make_brats, tmp_path):
