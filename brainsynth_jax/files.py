@@ -37,6 +37,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
+def remove_partial_files(folder: Path) -> None:
+    """Removes what killed processes left of `write_atomically`, where no process writes now."""
+    for partial in Path(folder).rglob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Mapping) -> None:
     """Writes JSON for people and programs; NaN and infinity, which it has not, become null.
 

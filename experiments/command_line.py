@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ from brainsynth_jax.errors import UserError  # noqa: E402
 
 FLAGS = flags.FLAGS
 _WIDTH = 98
+
+# When process 0 of several ends, JAX ends the others, who may be about to say what is wrong, too.
+_SECONDS_FOR_OTHERS = 2
 
 
 class FlagGroup:
@@ -205,6 +209,8 @@ def _exit(status: int) -> None:
     """Leaves at once: background threads of a broken-off run must not keep the process."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if jax.distributed.is_initialized():
+        time.sleep(_SECONDS_FOR_OTHERS)
     os._exit(status)
 
 

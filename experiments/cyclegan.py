@@ -17,10 +17,13 @@ generators' weights, which is what works in minutes on a laptop.
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import command_line
+import distributed
+import environment
 import jax
 from command_line import FlagGroup
 from cyclegan_evaluation import (
@@ -38,15 +41,11 @@ from samples_evaluation import check_encoder
 from training_run import train_run
 
 from brainsynth_jax.progress import duration
+from brainsynth_jax.training import processes
 from brainsynth_jax.training.cyclegan import create_cyclegan_state, make_train_step
 from brainsynth_jax.training.logs import read_metrics
 from brainsynth_jax.training.loop import Plan
 from brainsynth_jax.training.parallel import check_batch_size, choose_devices
-from brainsynth_jax.training.run_folder import (
-    claim_run_folder,
-    held_run_folder,
-    save_options,
-)
 
 PRESETS = {
     "demo": {
@@ -82,7 +81,15 @@ run.choice(
 )
 run.integer("seed", 0, "Seed of split, order, weights and noise.", highest=2**32 - 1)
 run.switch("dry_run", "Print options, counts, estimated time and memory, and stop.")
-run.integer("devices", 0, "How many of this machine's devices share each batch; 0 for all.")
+run.integer("devices", 0, "How many of a machine's devices share each batch; 0 for all.")
+run.string(
+    "distributed",
+    "auto",
+    "One run in several processes, one a machine: auto asks the launcher (srun, mpirun) and is one "
+    "process without one; HOST:PORT is where process 0 answers; off.",
+)
+run.integer("process_count", 0, "How many processes; 0: as the launcher says.")
+run.integer("process_index", -1, "Which one this is, from 0; -1: as the launcher says.", -1)
 
 data = FlagGroup("Data")
 data.string(
@@ -182,6 +189,19 @@ training.number(
     0.99999,
 )
 
+training.switch(
+    "deterministic",
+    "The same numbers in each run on the same GPUs, at a cost in time; on CPUs they always are.",
+)
+training.choice(
+    "on_nan",
+    "stop",
+    ("stop", "rollback"),
+    "When a loss or weight is no longer a number: end the run, or go back to its newest checkpoint "
+    "and on from there at half the learning rate.",
+)
+training.integer("max_rollbacks", 3, "How often a run may go back.")
+
 output = FlagGroup("Output")
 output.string(
     "encoder",
@@ -197,6 +217,8 @@ output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stay
 # May differ between the parts of one run: they change no number of it.
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
+    *("on_nan", "max_rollbacks", "deterministic"),
+    *distributed.FLAGS,
     *("encoder", "data_licence", "skip_evaluation"),
 }
 
@@ -210,12 +232,16 @@ def main() -> None:
     command_line.use_cache(cache_dir)
     print(f"Preset {options.preset}. Data cache {cache_dir}.")
 
+    if options.deterministic:
+        environment.make_deterministic()
+    distributed.join_processes(options)
     devices = choose_devices(options.devices)
     check_batch_size(options.batch_size, len(devices))
     model = build_model(options)
 
     dataset = prepare_dataset(options, cache_dir)
     run.check_data(dataset.fingerprint)
+    distributed.check_alike(options, _FREE, dataset.fingerprint)
     encoder = check_encoder(options, run.stored)
 
     state_key, step_key = jax.random.split(jax.random.key(options.seed))
@@ -227,32 +253,41 @@ def main() -> None:
         shown=("Gen_AB", "Gen_BA", "cycle", "Dis_A", "Dis_B"),
     )
     print(describe_run(options, dataset, jax.eval_shape(create_state), devices))
-    make_step = partial(make_train_step, model)
+
+    def make_step_at(rate: float) -> Callable:
+        return partial(make_train_step, build_model(options, rate))
+
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        print(estimate_cost(make_step, create_state, batch, step_key, plan.total_steps, devices))
+        print(
+            estimate_cost(
+                make_step_at(1.0), create_state, batch, step_key, plan.total_steps, devices
+            )
+        )
         return
 
-    workdir = run.workdir or claim_run_folder(Path("runs"), "cyclegan")
+    workdir = distributed.choose_run_folder(run.workdir, "cyclegan")
     print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
-    with held_run_folder(workdir):
-        save_options(
-            workdir, "cyclegan", vars(options), describe_data(dataset) | {"encoder": encoder}
+    with distributed.held_together(workdir):
+        distributed.save_options_once(
+            workdir, "cyclegan", options, describe_data(dataset) | {"encoder": encoder}, devices
         )
         splits = load_splits(options, dataset)
         state = train_run(
             "cyclegan",
             workdir,
             create_state,
-            make_step,
+            make_step_at,
             lambda step: open_batches(options, dataset, step),
             step_key,
             plan,
             make_finish_epoch(options, model, splits, dataset.paired, workdir),
             options.keep_checkpoints,
             devices,
+            options.max_rollbacks if options.on_nan == "rollback" else 0,
         )
-        if options.skip_evaluation:
+        processes.leave()
+        if options.skip_evaluation or not processes.is_first():
             print(
                 f"Trained in {duration(time.monotonic() - started)}. To evaluate it:\n"
                 f"  python experiments/evaluate.py --workdir={workdir}"

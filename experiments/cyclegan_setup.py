@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 from command_line import describe_options
 from dataset import list_left_out, list_subjects, open_source, parse_slices, warn_of_data
+from distributed import describe_devices, own_part
 
 from brainsynth_jax.data.pipeline import Batch, limit_pairs, limit_subjects, make_batches
 from brainsynth_jax.data.prepared import SliceDataset, prepare_empty_slices, prepare_slices
@@ -66,7 +67,7 @@ def prepare_dataset(options: SimpleNamespace, cache_dir: Path) -> SliceDataset:
 def open_batches(
     options: SimpleNamespace, dataset: SliceDataset, start_step: int
 ) -> Iterator[Batch]:
-    """The endless training batches from a step on."""
+    """This process's part of the endless training batches from a step on."""
     return make_batches(
         dataset,
         options.mask_style,
@@ -74,16 +75,22 @@ def open_batches(
         options.batch_size,
         options.seed,
         start_step,
+        own_part(),
     )
 
 
-def build_model(options: SimpleNamespace) -> CycleGan:
-    """The networks, optimisers and weights that the options describe."""
+def build_model(options: SimpleNamespace, rate: float = 1.0) -> CycleGan:
+    """The networks, optimisers and weights that the options describe.
+
+    Args:
+        options: one attribute for each flag.
+        rate: a factor of the learning rate.
+    """
     generator, check_image_size = NETWORKS[options.generator]
     check_image_size(options.image_size)
     dtype = PRECISIONS[options.precision]
     schedule = make_schedule(
-        options.learning_rate,
+        rate * options.learning_rate,
         options.epochs * options.steps_per_epoch,
         min(options.decay_epochs, options.epochs) * options.steps_per_epoch,
     )
@@ -126,6 +133,6 @@ def describe_run(
             *warn_of_data(options, dataset),
             f"Networks: 2 {options.generator} generators of {parameters['generator']:,} parameters "
             f"and 2 discriminators of {parameters['discriminator']:,}.",
-            f"Devices: {len(devices)} x {devices[0].device_kind}; batch {options.batch_size}.",
+            f"Devices: {describe_devices(devices)}; batch {options.batch_size}.",
         ]
     )

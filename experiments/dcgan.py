@@ -20,10 +20,13 @@ layer norm in the discriminator, augmented real and made slices, averaged weight
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import command_line
+import distributed
+import environment
 import jax
 from command_line import FlagGroup
 from dcgan_evaluation import (
@@ -51,16 +54,12 @@ from brainsynth_jax.evaluation.collapse import find_collapse
 from brainsynth_jax.models.blocks import UPSAMPLINGS
 from brainsynth_jax.models.dcgan import ACTIVATIONS, LAST_ACTIVATIONS, NORMS, OUTPUTS
 from brainsynth_jax.progress import duration
+from brainsynth_jax.training import processes
 from brainsynth_jax.training.augmentation import AUGMENTATIONS
 from brainsynth_jax.training.dcgan import LATENTS, LOSSES, create_dcgan_state, make_train_step
 from brainsynth_jax.training.logs import read_metrics
 from brainsynth_jax.training.loop import Plan
 from brainsynth_jax.training.parallel import check_batch_size, choose_devices
-from brainsynth_jax.training.run_folder import (
-    claim_run_folder,
-    held_run_folder,
-    save_options,
-)
 
 PRESETS = {
     "demo": {
@@ -108,7 +107,15 @@ run.choice(
 )
 run.integer("seed", 0, "Seed of order, weights, latents and noise.", highest=2**32 - 1)
 run.switch("dry_run", "Print options, counts, estimated time and memory, and stop.")
-run.integer("devices", 0, "How many of this machine's devices share each batch; 0 for all.")
+run.integer("devices", 0, "How many of a machine's devices share each batch; 0 for all.")
+run.string(
+    "distributed",
+    "auto",
+    "One run in several processes, one a machine: auto asks the launcher (srun, mpirun) and is one "
+    "process without one; HOST:PORT is where process 0 answers; off.",
+)
+run.integer("process_count", 0, "How many processes; 0: as the launcher says.")
+run.integer("process_index", -1, "Which one this is, from 0; -1: as the launcher says.", -1)
 
 data = FlagGroup("Data")
 data.string(
@@ -251,6 +258,19 @@ training.number(
     0.99999,
 )
 
+training.switch(
+    "deterministic",
+    "The same numbers in each run on the same GPUs, at a cost in time; on CPUs they always are.",
+)
+training.choice(
+    "on_nan",
+    "stop",
+    ("stop", "rollback"),
+    "When a loss or weight is no longer a number: end the run, or go back to its newest checkpoint "
+    "and on from there at half the learning rate.",
+)
+training.integer("max_rollbacks", 3, "How often a run may go back.")
+
 output = FlagGroup("Output")
 output.string(
     "encoder",
@@ -270,6 +290,8 @@ output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stay
 # `note_devices` says. --data_dir and --encoder have to hold the same as before.
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
+    *("on_nan", "max_rollbacks", "deterministic"),
+    *distributed.FLAGS,
     *("stop_on_collapse", "encoder", "data_licence"),
 }
 
@@ -283,6 +305,9 @@ def main() -> None:
     command_line.use_cache(cache_dir)
     print(f"Preset {options.preset}. Data cache {cache_dir}.")
 
+    if options.deterministic:
+        environment.make_deterministic()
+    distributed.join_processes(options)
     devices = choose_devices(options.devices)
     check_batch_size(options.batch_size, len(devices))
     build_model(options, steps_per_epoch=1)  # refuses what does not go together before any work
@@ -290,6 +315,7 @@ def main() -> None:
 
     dataset = prepare_dataset(options, cache_dir)
     run.check_data(dataset.fingerprint)
+    distributed.check_alike(options, _FREE, dataset.fingerprint)
 
     steps_per_epoch = count_steps_per_epoch(options, dataset)
     model = build_model(options, steps_per_epoch)
@@ -303,42 +329,55 @@ def main() -> None:
     )
     described = jax.eval_shape(create_state)
     print(describe_run(options, dataset, described, steps_per_epoch, devices))
-    make_step = partial(make_train_step, model)
+
+    def make_step_at(rate: float) -> Callable:
+        return partial(make_train_step, build_model(options, steps_per_epoch, rate))
+
     if options.dry_run:
         batch = next(open_batches(options, dataset, 0))
-        print(estimate_cost(make_step, create_state, batch, step_key, plan.total_steps, devices))
+        print(
+            estimate_cost(
+                make_step_at(1.0), create_state, batch, step_key, plan.total_steps, devices
+            )
+        )
         return
 
-    workdir = run.workdir or claim_run_folder(Path("runs"), "dcgan")
+    workdir = distributed.choose_run_folder(run.workdir, "dcgan")
     print(f"Run folder {workdir}. The first step is compiled, which takes a while.")
-    with held_run_folder(workdir):
+    with distributed.held_together(workdir):
         for note in note_devices(options, run.stored, len(devices)):
             print(f"warning: {note}")
-        save_options(
-            workdir, "dcgan", vars(options), describe_slices(dataset) | {"encoder": encoder}
+        distributed.save_options_once(
+            workdir, "dcgan", options, describe_slices(dataset) | {"encoder": encoder}, devices
         )
         collapse = find_collapse(read_metrics(workdir))
         if options.stop_on_collapse and collapse:
             plan = plan._replace(epochs=collapse.epoch)  # it went bad before, and ended there
             print(f"warning: {describe_collapse(collapse, workdir, ends=True)}")
-        real = load_reference(dataset, options.seed, cache_dir, options.encoder)
+        real = None
+        if processes.is_first():  # which looks at slices while the others wait
+            real = load_reference(dataset, options.seed, cache_dir, options.encoder)
         train_run(
             "dcgan",
             workdir,
             create_state,
-            make_step,
+            make_step_at,
             lambda step: open_batches(options, dataset, step),
             step_key,
             plan,
             make_finish_epoch(options, model, real, workdir),
             options.keep_checkpoints,
             devices,
+            options.max_rollbacks if options.on_nan == "rollback" else 0,
         )
         with command_line.on_interrupt(
             "The training is complete and saved. To evaluate it:\n"
             f"  python experiments/evaluate.py --workdir={workdir}"
         ):
-            state = load_checkpoint("best", workdir, create_state)
+            state = load_checkpoint("best", workdir, create_state, devices)
+            processes.leave()
+            if not processes.is_first():
+                return
             evaluation = evaluate_run(options, model, state, dataset, real, workdir, "best")
     print(describe_evaluation(evaluation))
     if collapse := find_collapse(read_metrics(workdir)):

@@ -20,6 +20,7 @@ from dataset import (
     parse_slices,
     warn_of_data,
 )
+from distributed import describe_devices, own_part
 
 from brainsynth_jax.data.pipeline import Batch, make_image_batches
 from brainsynth_jax.data.prepared import SliceDataset, prepare_slices
@@ -100,9 +101,12 @@ def _first_subjects(source: Source, options: SimpleNamespace) -> Source:
 def open_batches(
     options: SimpleNamespace, dataset: SliceDataset, start_step: int
 ) -> Iterator[Batch]:
-    """The endless training batches from a step on; a step has images for each critic update."""
+    """This process's part of the endless training batches from a step on.
+
+    A step has images for each critic update.
+    """
     images = options.batch_size * options.critic_steps
-    return make_image_batches(dataset.train_a, images, options.seed, start_step)
+    return make_image_batches(dataset.train_a, images, options.seed, start_step, own_part())
 
 
 def count_steps_per_epoch(options: SimpleNamespace, dataset: SliceDataset) -> int:
@@ -111,8 +115,13 @@ def count_steps_per_epoch(options: SimpleNamespace, dataset: SliceDataset) -> in
     return options.steps_per_epoch or max(1, len(dataset.train_a) // seen)
 
 
-def build_model(options: SimpleNamespace, steps_per_epoch: int) -> Dcgan:
+def build_model(options: SimpleNamespace, steps_per_epoch: int, rate: float = 1.0) -> Dcgan:
     """The networks, optimisers and settings that the options describe.
+
+    Args:
+        options: one attribute for each flag.
+        steps_per_epoch: optimiser updates in an epoch.
+        rate: a factor of the learning rates.
 
     Raises:
         UserError: options that do not go together.
@@ -155,9 +164,11 @@ def build_model(options: SimpleNamespace, steps_per_epoch: int) -> Dcgan:
             spectral_norm=options.spectral_norm,
             dtype=dtype,
         ),
-        generator_optimizer=_optimizer(options, options.learning_rate, steps_per_epoch),
+        generator_optimizer=_optimizer(options, rate * options.learning_rate, steps_per_epoch),
         discriminator_optimizer=_optimizer(
-            options, options.discriminator_learning_rate or options.learning_rate, steps_per_epoch
+            options,
+            rate * (options.discriminator_learning_rate or options.learning_rate),
+            steps_per_epoch,
         ),
         loss=options.loss,
         latent_size=options.latent_size,
@@ -209,7 +220,7 @@ def describe_slices(dataset: SliceDataset) -> dict:
 
 def note_devices(options: SimpleNamespace, stored: dict | None, devices: int) -> list[str]:
     """Where a run that goes on with other devices is no longer what one unbroken run would be."""
-    began = stored["flags"]["devices"] or len(stored["devices"]) if stored else devices
+    began = len(stored["devices"]) if stored else devices
     if began == devices or options.batch_statistics == "all_devices":
         return []
     return [
@@ -243,7 +254,7 @@ def describe_run(
             f"Networks: a generator of {generator:,} parameters and a discriminator of "
             f"{discriminator:,}.",
             f"Schedule: {total} steps, {steps_per_epoch} an epoch.",
-            f"Devices: {len(devices)} x {devices[0].device_kind}; batch {options.batch_size}.",
+            f"Devices: {describe_devices(devices)}; batch {options.batch_size}.",
             *_note_batch_norm(options, len(devices)),
         ]
     )

@@ -11,7 +11,12 @@ import numpy as np
 from brainsynth_jax import process_memory
 from brainsynth_jax.progress import duration
 from brainsynth_jax.training.memory import forget_traces, peak_memory_mib
-from brainsynth_jax.training.parallel import describe_state, place_state, trace_step
+from brainsynth_jax.training.parallel import (
+    describe_state,
+    local_devices,
+    place_state,
+    trace_step,
+)
 
 _TIMED_STEPS = 3
 
@@ -26,26 +31,27 @@ def estimate_cost(
 ) -> str:
     """One paragraph: seconds a step, time of all steps, memory of a device, time to compile.
 
-    The step is taken on the first device with its share of the batch; what devices lose to talking
+    The step is taken on a first device with its share of the batch; what devices lose to talking
     to each other, evaluation and reading are not in it. A run on one device finds this step
     compiled in the cache.
 
     Args:
         make_step: as `parallel.trace_step` takes it.
         create_state: makes a first state.
-        batch: of all devices.
+        batch: of this process's devices.
         key: the run's random key.
         total_steps: of the whole run.
         devices: that it would train on.
     """
-    share = {name: values[: len(values) // len(devices)] for name, values in batch.items()}
+    own = local_devices(devices)
+    share = {name: values[: len(values) // len(own)] for name, values in batch.items()}
     process_memory.forget_peak()  # of preparing the slices
     start = time.perf_counter()
-    described = describe_state(create_state, devices[:1])
-    step = trace_step(make_step, devices[:1], described, share, key).compile()
+    described = describe_state(create_state, own[:1])
+    step = trace_step(make_step, own[:1], described, share, key).compile()
     compile_seconds = time.perf_counter() - start
     process_memory.release_freed()
-    state = place_state(create_state(), devices[:1])  # in the order of a run
+    state = place_state(create_state(), own[:1])  # in the order of a run
     forget_traces()
     seconds = []
     for _ in range(1 + _TIMED_STEPS):  # the first one warms up

@@ -1,11 +1,12 @@
 """A run's folder, opened to be looked at."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 from run_options import Run
 
 from brainsynth_jax.errors import UserError
@@ -78,19 +79,26 @@ def load_utility(workdir: Path) -> dict | None:
     return {name: found[name] for name in _UTILITY}
 
 
-def load_checkpoint(wanted: str, workdir: Path, create_state: Callable[[], Any]) -> Any:
-    """The state that "last", "best" or a step means, on the first device.
+def load_checkpoint(
+    wanted: str,
+    workdir: Path,
+    create_state: Callable[[], Any],
+    devices: Sequence[jax.Device] | None = None,
+) -> Any:
+    """The state that "last", "best" or a step means.
 
     Args:
         wanted: one of them.
         workdir: the run's folder.
         create_state: makes a state like it.
+        devices: where to place it; None for the first.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged.
     """
-    like = describe_state(create_state, choose_devices(1))
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+    devices = devices or choose_devices(1)
+    like = describe_state(create_state, devices)
+    with Checkpoints(workdir / "checkpoints", read_only=True, devices=devices) as checkpoints:
         if not checkpoints.steps:
             raise UserError(f"{checkpoints.folder} holds no checkpoint yet. Train the run first.")
         if wanted == "last":

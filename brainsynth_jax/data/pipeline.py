@@ -23,6 +23,26 @@ KEPT_BYTES = 2**30
 _ENDLESS = 2**40  # steps
 
 
+class Part(NamedTuple):
+    """One of several equal parts of each batch, in the order of its images.
+
+    Attributes:
+      index: 0 to count - 1.
+      count: how many there are; the batch size is a multiple of it.
+    """
+
+    index: int
+    count: int
+
+    def places(self, batch_size: int) -> range:
+        """Where its images are in the batch."""
+        size = batch_size // self.count
+        return range(self.index * size, (self.index + 1) * size)
+
+
+WHOLE = Part(0, 1)
+
+
 class SliceBatch(NamedTuple):
     """Slices with their true masks; N of them, S the side in pixels.
 
@@ -53,6 +73,7 @@ def make_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
+    part: Part = WHOLE,
 ) -> grain.DatasetIterator[Batch]:
     """Endless unaligned training batches, read ahead in threads.
 
@@ -67,10 +88,11 @@ def make_batches(
       batch_size: N, over all devices.
       seed: decides the orders.
       start_step: step of the first batch.
+      part: of each batch, the only slices that are read; for the processes of one run.
 
     Yields:
-      `image_a` and `image_b`, (N, S, S, 1) float32 in [-1, 1], and `index`, (N,) int32: 0..N-1,
-      the places in the batch.
+      `image_a` and `image_b`, (N / part.count, S, S, 1) float32 in [-1, 1], and `index`,
+      (N / part.count,) int32 from 0 to N-1, the places in the batch.
     """
 
     def mask_of(record: Record) -> np.ndarray:
@@ -81,18 +103,19 @@ def make_batches(
     order_b = _endless_order(len(dataset.train_b), order_b_seed)
 
     def batch_of(step: int) -> Batch:
-        places = range(step * batch_size, (step + 1) * batch_size)
+        index = part.places(batch_size)
+        places = [step * batch_size + place for place in index]
         return {
             "image_a": _to_float([dataset.train_a[order_a(place)]["image"] for place in places]),
             "image_b": np.stack([mask_of(dataset.train_b[order_b(place)]) for place in places]),
-            "index": np.arange(batch_size, dtype=np.int32),
+            "index": np.array(index, np.int32),
         }
 
     return _read_ahead(batch_of, start_step)
 
 
 def make_image_batches(
-    records: Records, batch_size: int, seed: int, start_step: int = 0
+    records: Records, batch_size: int, seed: int, start_step: int = 0, part: Part = WHOLE
 ) -> grain.DatasetIterator[Batch]:
     """Endless training batches of slices without their masks, as `make_batches`.
 
@@ -101,17 +124,18 @@ def make_image_batches(
       batch_size: N, over all devices.
       seed: decides the order.
       start_step: step of the first batch.
+      part: of each batch, as `make_batches`.
 
     Yields:
-      `image`, (N, S, S, 1) float32 in [-1, 1], and `index`, (N,) int32: 0..N-1.
+      `image`, (N / part.count, S, S, 1) float32 in [-1, 1], and `index`, (N / part.count,) int32.
     """
     order, read = _endless_order(len(records), seed), _keep_read(records)
 
     def batch_of(step: int) -> Batch:
-        places = range(step * batch_size, (step + 1) * batch_size)
+        index = part.places(batch_size)
         return {
-            "image": _to_float([read(order(place)) for place in places]),
-            "index": np.arange(batch_size, dtype=np.int32),
+            "image": _to_float([read(order(step * batch_size + place)) for place in index]),
+            "index": np.array(index, np.int32),
         }
 
     return _read_ahead(batch_of, start_step)

@@ -1,6 +1,8 @@
 """Checkpoints: everything that a run is, written whole or not at all. The home of Orbax."""
 
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,25 +11,39 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.training import processes
+from brainsynth_jax.training.parallel import describe_spread, gather_state, spread_state
 
 _log = logging.getLogger(__name__)
+
+_SCORES = "[0-9]*/metrics/metrics"  # in a checkpoint's folder
 
 
 class Checkpoints:
     """The checkpoints of one run, one folder a step.
 
     They are written in the background and appear under their name only when complete. The newest
-    few stay, and the one of the highest score.
+    few stay, and the one of the highest score. Processes that train together write and restore
+    them together: all call each method.
 
     Args:
-        folder: made if it does not exist.
+        folder: made if it does not exist; of several processes, in a folder that all of them see.
         keep: how many of the newest stay.
         read_only: never write or delete, for looking at a run.
+        devices: on which the states lie; of no importance to a single process.
     """
 
-    def __init__(self, folder: Path, keep: int = 3, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 3,
+        read_only: bool = False,
+        devices: Sequence[jax.Device] = (),
+    ) -> None:
         self.folder = folder.absolute()
         self._read_only = read_only
+        self._devices = devices
+        self._set_aside_without_score()
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -76,9 +92,10 @@ class Checkpoints:
             UserError: this or the previous writing failed, for instance on a full disk.
         """
         metrics = None if score is None else {"score": float(score)}
+        whole = spread_state(state, self._devices)
         self._guard(
             lambda: self._manager.save(
-                step, args=ocp.args.StandardSave(state), metrics=metrics, force=True
+                step, args=ocp.args.StandardSave(whole), metrics=metrics, force=True
             )
         )
 
@@ -142,10 +159,26 @@ class Checkpoints:
             )
         return None
 
+    def _set_aside_without_score(self) -> None:
+        """Moves checkpoints aside whose score cannot be read: the manager would stop at them."""
+        damaged = [path.parents[1] for path in self.folder.glob(_SCORES) if not _is_json(path)]
+        if damaged and self._read_only:
+            raise UserError(
+                f"The checkpoint {damaged[0]} is damaged (its score cannot be read). Delete that "
+                "folder, or go on with its run, which moves it aside."
+            )
+        if processes.is_first():
+            for folder in damaged:
+                aside = _move_aside(folder)
+                _log.warning("The checkpoint %s is damaged, was moved to %s.", folder, aside)
+        processes.meet()
+
     def _pass_over(self, step: int, good_step: int, error: Exception) -> None:
         moved = ""
         if not self._read_only:
-            moved = f", was moved to {_move_aside(self.folder / str(step))}"
+            if processes.is_first():
+                moved = f", was moved to {_move_aside(self.folder / str(step))}"
+            processes.meet()
             self._manager.reload()
         _log.warning(
             "The checkpoint of step %d is damaged (%s)%s; falling back to step %d.",
@@ -157,13 +190,15 @@ class Checkpoints:
 
     def _restore(self, step: int, like: Any) -> Any:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        target = describe_spread(target, self._devices)
         if misfit := _find_misfit(self.folder / str(step), target):
             raise UserError(
                 f"The checkpoint {self.folder / str(step)} does not fit the run's options: "
                 f"{misfit}. Give back to {self.folder.parent / 'options.json'} the options with "
                 "which the run was trained."
             )
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        whole = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        return gather_state(whole, self._devices)
 
     def _guard(self, write: Any) -> None:
         try:
@@ -200,6 +235,14 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
         for path, leaf in leaves
     }
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,11 @@ def read_metrics(workdir: Path) -> list[dict[str, float]]:
     return records
 
 
+def count_rollbacks(workdir: Path, step: int) -> int:
+    """How often a run that goes on from `step` had gone back because of NaN."""
+    return sum("rollback" in record for record in read_metrics(workdir) if record["step"] <= step)
+
+
 class Logs:
     """Appends records to a run folder's metrics.jsonl and to its TensorBoard events.
 
@@ -59,3 +64,16 @@ class Logs:
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
+
+
+class NoLogs:
+    """`Logs` of a process that is not the one that writes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def write(self, step: int, epoch: int, values: dict[str, float]) -> None:
+        """Writes nothing."""

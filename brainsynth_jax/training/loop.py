@@ -53,6 +53,10 @@ class EpochResult(NamedTuple):
     ends: bool = False
 
 
+class DivergedError(UserError):
+    """A metric or a weight is no longer a finite number."""
+
+
 def train(
     state: Any,
     step_function: Callable,
@@ -77,14 +81,15 @@ def train(
             `peak_memory_mib`: of compiling and training so far, on a GPU since the program's start.
         checkpoints: takes the state at the end of each epoch and when stopped.
         finish_epoch: called with the state and the epoch's number, from 1.
-        stop: looked at after each step.
+        stop: asked after each step.
 
     Returns:
         The last state, with a checkpoint of it written. When stopped or ended early, `state.step`
         is less than `plan.total_steps`.
 
     Raises:
-        UserError: a metric is not finite, or a checkpoint cannot be written.
+        DivergedError: a metric or a weight is not finite.
+        UserError: a checkpoint cannot be written.
     """
     step = int(state.step)
     unchecked: list[tuple[int, dict[str, Array]]] = []
@@ -93,7 +98,7 @@ def train(
     with Progress("Training", plan.total_steps, "step", done=step) as progress:
         note = ""
         ended = False
-        while step < plan.total_steps and not stop.received and not ended:
+        while step < plan.total_steps and not stop.is_due(step) and not ended:
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
@@ -136,7 +141,7 @@ def train(
 
 
 def _check_weights(step: int, state: Any, checkpoints: Checkpoints) -> None:
-    """Raises UserError where a value of the state is not finite: metrics are older than it."""
+    """Raises DivergedError where a value of the state is not finite: metrics are older than it."""
     if not _all_finite(state):
         raise _not_finite(step, "a weight", "not finite", checkpoints)
 
@@ -159,7 +164,7 @@ def _checked(
     return values
 
 
-def _not_finite(step: int, name: str, value: object, checkpoints: Checkpoints) -> UserError:
+def _not_finite(step: int, name: str, value: object, checkpoints: Checkpoints) -> DivergedError:
     checkpoints.wait()
     good = checkpoints.steps
     last = (
@@ -167,7 +172,8 @@ def _not_finite(step: int, name: str, value: object, checkpoints: Checkpoints) -
         if good
         else "There was no checkpoint yet."
     )
-    return UserError(
-        f"Training stopped at step {step}: {name} is {value}. {last} In a new --workdir, try a "
-        "lower --learning_rate, --precision=float32 or another --seed."
+    return DivergedError(
+        f"Training stopped at step {step}: {name} is {value}. {last} Go on from there by "
+        "--on_nan=rollback; or try, in a new --workdir, a lower --learning_rate, "
+        "--precision=float32 or another --seed."
     )

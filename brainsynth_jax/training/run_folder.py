@@ -3,7 +3,7 @@
 import fcntl
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import write_json
+from brainsynth_jax.files import remove_partial_files, write_json
 
 OPTIONS_FILE = "options.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
@@ -67,6 +67,7 @@ def held_run_folder(workdir: Path) -> Iterator[None]:
                 f"--workdir={workdir} is in use by another process. Wait for it to end, or give "
                 "another folder."
             ) from None
+        remove_partial_files(workdir)  # whoever was writing them was killed
         yield
 
 
@@ -97,7 +98,13 @@ def load_options(workdir: Path) -> dict[str, Any] | None:
     return options
 
 
-def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Mapping) -> None:
+def save_options(
+    workdir: Path,
+    script: str,
+    flags: Mapping[str, Any],
+    data: Mapping,
+    devices: Sequence[jax.Device] | None = None,
+) -> None:
     """Writes options.json: the resolved flags, versions, devices and data of a run.
 
     Args:
@@ -105,6 +112,7 @@ def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Map
         script: the script's name, "cyclegan".
         flags: every flag's value.
         data: fingerprint, subjects of each split, those left out.
+        devices: that share each batch; None for all of this process.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -115,7 +123,7 @@ def save_options(workdir: Path, script: str, flags: Mapping[str, Any], data: Map
         "data": dict(data),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in _PACKAGES},
-        "devices": [device.device_kind for device in jax.local_devices()],
+        "devices": [device.device_kind for device in devices or jax.local_devices()],
     }
     write_json(workdir / OPTIONS_FILE, options)
 

@@ -67,14 +67,14 @@ def phantom_dir(cache_dir):
 def start(cache_dir):
     """start(script, *flags): the script's process, on one device unless `devices` says more."""
 
-    def start(script, *flags, devices=1, cwd=ROOT, environment=None):
+    def start(script, *flags, devices=1, cwd=ROOT, environment=None, cache=cache_dir):
         own = {
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         return subprocess.Popen(
-            [sys.executable, ROOT / f"experiments/{script}.py", f"--cache_dir={cache_dir}", *flags],
+            [sys.executable, ROOT / f"experiments/{script}.py", f"--cache_dir={cache}", *flags],
             cwd=cwd,
             env=os.environ | own | (environment or {}),
             stdout=subprocess.PIPE,

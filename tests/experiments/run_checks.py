@@ -34,8 +34,13 @@ def checkpoint_steps(workdir):
 
 def load_state(workdir, step):
     folder = workdir.absolute() / "checkpoints" / str(step) / "default"
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # wherever it was saved
     with ocp.StandardCheckpointer() as checkpointer:
-        return jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder))
+        stored = checkpointer.metadata(folder).item_metadata.tree
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), stored
+        )
+        return jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder, target))
 
 
 def assert_same_run(workdir, other, step):
@@ -46,7 +51,7 @@ def assert_same_run(workdir, other, step):
     assert read_records(workdir) == read_records(other)
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
