@@ -87,7 +87,7 @@ def test_told_to_stop_anywhere_all_stop_and_save(start_spread, tmp_path):
     asked = time.monotonic()
     started[1].send_signal(signal.SIGTERM)
     first, second = map(wait, started)
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 20, "alone it takes less than 10"
     assert (first.status, second.status) == (128 + signal.SIGTERM,) * 2, first.error
     assert "Stopped by SIGTERM after step" in first.out
     last = checkpoint_steps(workdir)[-1]
