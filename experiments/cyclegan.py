@@ -218,7 +218,7 @@ output.integer("keep_checkpoints", 3, "Newest checkpoints to keep; the best stay
 _FREE = {
     *("workdir", "cache_dir", "data_dir", "dry_run", "devices", "log_every", "keep_checkpoints"),
     *("on_nan", "max_rollbacks", "deterministic"),
-    *distributed.FLAGS,
+    *distributed.LAUNCH_FLAGS,
     *("encoder", "data_licence", "skip_evaluation"),
 }
 

@@ -27,8 +27,8 @@ from brainsynth_jax.training.run_folder import (
     save_options,
 )
 
-# Their flags, which are of one start of a run, and of one process.
-FLAGS = ("distributed", "process_count", "process_index")
+# Of one start of a run, and of one process: no run's options keep them.
+LAUNCH_FLAGS = ("distributed", "process_count", "process_index")
 
 # Ports that no service is assigned to; a job's number picks one, so that two jobs do not meet.
 _PORTS = range(61440, 65536)
@@ -171,7 +171,7 @@ def save_options_once(
         UserError: another process finds another folder at that path.
     """
     if processes.is_first():
-        kept = {name: value for name, value in vars(options).items() if name not in FLAGS}
+        kept = {name: value for name, value in vars(options).items() if name not in LAUNCH_FLAGS}
         save_options(workdir, script, kept, data, devices)
     processes.meet()
     path = workdir / OPTIONS_FILE

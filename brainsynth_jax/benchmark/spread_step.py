@@ -26,10 +26,10 @@ from brainsynth_jax.training.parallel import (
 
 def main() -> None:
     """Joins the others, takes the steps, and parts."""
-    address, count, index, rounds, described = sys.argv[1:]
+    address, count, index, rounds, wanted = sys.argv[1:]
     if int(count) > 1:
         processes.join(processes.Place(address, int(count), int(index)))
-    workload = Workload(**json.loads(described))
+    workload = Workload(**json.loads(wanted))
     devices = choose_devices(0)
     own = len(local_devices(devices))
     size = own * workload.batch_size

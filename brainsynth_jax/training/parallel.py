@@ -130,11 +130,7 @@ def share_batch(batch: dict[str, Any], devices: Sequence[jax.Device]) -> dict[st
 
 def describe_state(create_state: Callable[[], Any], devices: Sequence[jax.Device]) -> Any:
     """Shapes, types and places of what `place_state(create_state(), devices)` would be."""
-    sharding = _sharding(local_devices(devices), PartitionSpec())
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(create_state),
-    )
+    return _describe(jax.eval_shape(create_state), local_devices(devices))
 
 
 def place_state(state: Any, devices: Sequence[jax.Device]) -> Any:
@@ -152,12 +148,7 @@ def spread_state(state: Any, devices: Sequence[jax.Device]) -> Any:
 
 def describe_spread(state: Any, devices: Sequence[jax.Device]) -> Any:
     """Shapes, types and places of what `spread_state` gives."""
-    if jax.process_count() == 1:
-        return state
-    sharding = _sharding(devices, PartitionSpec())
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
-    )
+    return state if jax.process_count() == 1 else _describe(state, devices)
 
 
 def gather_state(state: Any, devices: Sequence[jax.Device]) -> Any:
@@ -171,6 +162,14 @@ def gather_state(state: Any, devices: Sequence[jax.Device]) -> Any:
 def place_batch(batch: Any, devices: Sequence[jax.Device]) -> Any:
     """Cuts arrays along their first axis into equal parts, one a device, for a jitted function."""
     return jax.device_put(batch, _sharding(devices, PartitionSpec(AXIS_NAME)))
+
+
+def _describe(state: Any, devices: Sequence[jax.Device]) -> Any:
+    """The state's shapes and types, whole on each of the devices."""
+    sharding = _sharding(devices, PartitionSpec())
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+    )
 
 
 def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> Sharding:

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 from tiny import grow_scan, save_picture
@@ -167,28 +165,6 @@ def test_nothing_is_left_elsewhere(make_brats, tmp_path, monkeypatch):
     assert not list(elsewhere.iterdir())
 
 
-def test_two_at_once_prepare_once(make_brats, tmp_path, monkeypatch):
-    root = make_brats()
-    loaded, load = [], preparation._load_subject
-
-    def count(domain, subject, options):
-        loaded.append(subject.name)
-        return load(domain, subject, options)
-
-    monkeypatch.setattr(preparation, "_load_subject", count)
-    results = []
-    threads = [
-        threading.Thread(target=lambda: results.append(prepare(root, tmp_path / "cache")))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(loaded) == ["S1", "S2", "S3", "S4"]
-    assert len({dataset.fingerprint for dataset in results}) == 1
-
-
 def test_scans_of_one_patient_stay_on_one_side(make_brats, tmp_path):
     names = [f"BraTS-GLI-{k:05d}-{t:03d}" for k in range(4) for t in (100, 101)]
     root = make_brats(names)
@@ -303,56 +279,6 @@ def test_a_cache_that_names_a_class_of_its_own_runs_no_code(make_brats, tmp_path
     path.write_text(text.replace(own, "os".ljust(len(own))))
     with pytest.raises(UserError, match=r"damaged \(features.json names os"):
         prepare(root, tmp_path / "cache")
-
-
-def test_processes_share_the_parts_and_leave_them_to_each_other(make_brats, tmp_path, monkeypatch):
-    """One is killed after its second part; two others make the rest, and each part is made once."""
-    monkeypatch.setattr(preparation, "_FEWEST_IN_A_PART", 2)
-    root = make_brats([f"S{k:02d}" for k in range(9)])
-    expected = prepare(root, tmp_path / "alone")
-    loaded, load = [], preparation._load_subject
-
-    def count(domain, subject, options):
-        if len(loaded) == 4:
-            loaded.append("")
-            raise KeyboardInterrupt
-        loaded.append(subject.name)
-        return load(domain, subject, options)
-
-    monkeypatch.setattr(preparation, "_load_subject", count)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(root, tmp_path / "cache")
-    (parts,) = (tmp_path / "cache" / "slices").glob("*.parts")
-    kept = {path.name for path in parts.iterdir() if path.is_dir()}
-    assert kept == {"000", "001"}
-    loaded.clear()
-    loaded += ["", "", "", "", ""]
-    results = []
-    threads = [
-        threading.Thread(target=lambda: results.append(prepare(root, tmp_path / "cache")))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(filter(None, loaded)) == ["S04", "S05", "S06", "S07", "S08"]
-    assert {dataset.fingerprint for dataset in results} == {expected.fingerprint}
-    assert [r["slice_number"] for r in results[0].train_a] == [
-        r["slice_number"] for r in expected.train_a
-    ]
-    assert not parts.exists()
-
-
-def test_helpers_prepare_the_same(make_brats, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "_FEWEST_IN_A_PART", 2)
-    root = make_brats([f"S{k:02d}" for k in range(9)])
-    alone = prepare(root, tmp_path / "alone")
-    monkeypatch.setattr(preparation, "_PROCESSES", 3)
-    helped = prepare(root, tmp_path / "helped")
-    assert helped.fingerprint == alone.fingerprint
-    for one, other in zip(helped.train_a, alone.train_a, strict=True):
-        np.testing.assert_array_equal(one["image"], other["image"])
 
 
 def test_changed_bytes_are_told_on_reading(make_brats, tmp_path):
