@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +140,9 @@ def use_cache(cache_dir: Path) -> None:
             f"--cache_dir={cache_dir} cannot be made ({error.strerror}). Give a folder on a disk "
             "with room and the right to write."
         ) from error
+    if not os.access(cache_dir, os.W_OK):
+        print(f"Cache {cache_dir} can only be read: steps that it lacks are compiled in each run.")
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     os.environ["MPLCONFIGDIR"] = str(cache_dir / "matplotlib")
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "compiled_steps"))
 

@@ -39,6 +39,8 @@ step.choice(
     "Whose step.",
 )
 step.integer("batch_size", 1, "Images of each domain for each device.", 1)
+step.integer("image_size", 256, "Height and width of the images in pixels.", 24)
+step.integer("width", 0, "Channels of the first layers; 0 for the papers'.")
 step.number("step_seconds", 0.0, "Seconds that a device alone takes; 0 with --benchmark.")
 step.string("benchmark", None, "Records of benchmark.py --json: all their steps instead.")
 
@@ -59,7 +61,6 @@ measured.string(
     None,
     "Numbers of processes, with commas between: takes steps in so many, a core each.",
 )
-measured.integer("image_size", 256, "Height and width of the images in pixels.", 24)
 measured.integer("rounds", 5, "Steps that are timed.", 1)
 
 
@@ -102,31 +103,36 @@ def measure(counts: list[int]) -> None:
             f"--measure={FLAGS.measure}: {max(counts)} processes of a core each, and there are "
             f"{len(cores)} cores. Give 1 to {len(cores)}."
         )
-    workload = Workload(FLAGS.name, batch_size=FLAGS.batch_size, image_size=FLAGS.image_size)
+    workload = _workload()
     print(f"\n{FLAGS.name}, {FLAGS.image_size} pixels, batch {FLAGS.batch_size} a process")
-    print(f"{'processes':>9} {'step s':>8} {'images a second':>16} {'efficiency':>10}")
+    print("'apart' is the time of as many runs that do not talk: what the machine's cores share.")
+    print(f"{'processes':>9} {'apart s':>8} {'step s':>8} {'images/s':>8} {'efficiency':>10}")
     alone = None
     for count in counts:
-        seconds = median(_take_steps(workload, count, cores))
-        alone = alone or seconds
+        apart = median(_take_steps(workload, count, cores, together=False))
+        alone = alone or apart
+        seconds = median(_take_steps(workload, count, cores, together=True)) if count > 1 else apart
+        print(f"{count:>9} {apart:>8.3f} {seconds:>8.3f}", end="")
         images = count * FLAGS.batch_size / seconds
-        print(f"{count:>9} {seconds:>8.3f} {images:>16.2f} {alone / seconds:>10.0%}", flush=True)
+        print(f" {images:>8.2f} {alone / seconds:>10.0%}", flush=True)
 
 
-def _take_steps(workload: Workload, count: int, cores: list[int]) -> list[float]:
+def _take_steps(workload: Workload, count: int, cores: list[int], together: bool) -> list[float]:
+    """Median seconds of a step in each of the processes: of one run, or each of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     described = json.dumps(workload._asdict())
-    command = [sys.executable, "-m", "brainsynth_jax.benchmark.spread_step", address, str(count)]
+    command = [sys.executable, "-m", "brainsynth_jax.benchmark.spread_step", address]
+    places = [(count, index) if together else (1, 0) for index in range(count)]
     started = [
         subprocess.Popen(
-            ["taskset", "-c", str(core), *command, str(index), str(FLAGS.rounds), described],
+            ["taskset", "-c", str(core), *command, *map(str, place), str(FLAGS.rounds), described],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index, core in enumerate(cores[:count])
+        for core, place in zip(cores, places, strict=False)
     ]
     seconds = []
     for process in started:
@@ -143,7 +149,7 @@ def _steps() -> list[tuple[Workload, float]]:
             raise UserError(
                 "--step_seconds or --benchmark is needed: how long a device alone takes for a step."
             )
-        return [(Workload(FLAGS.name, batch_size=FLAGS.batch_size), FLAGS.step_seconds)]
+        return [(_workload(), FLAGS.step_seconds)]
     path = Path(FLAGS.benchmark)
     try:
         records = json.loads(path.read_text())
@@ -159,6 +165,11 @@ def _steps() -> list[tuple[Workload, float]]:
         raise UserError(
             f"--benchmark={path}: holds no records of benchmark.py --json ({error!r})."
         ) from None
+
+
+def _workload() -> Workload:
+    sizes = {name: getattr(FLAGS, name) for name in ("batch_size", "image_size", "width")}
+    return Workload(FLAGS.name, **sizes)
 
 
 def _numbers(name: str) -> list[int]:

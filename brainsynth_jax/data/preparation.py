@@ -75,10 +75,8 @@ def prepare_folder(
     groups = _cut(source)
     parts = _parts(folder, groups)
     if not folder.exists():
-        helpers = _start_helpers(source, options, folder, min(_PROCESSES, len(groups)) - 1)
-        prepare_parts(source, options, folder, show_progress)
-        for helper in helpers:
-            helper.wait()
+        with _helpers(source, options, folder, min(_PROCESSES, len(groups)) - 1):
+            prepare_parts(source, options, folder, show_progress)
 
     def fill(new: Path) -> None:
         prepare_parts(source, options, folder)  # should another process have removed them
@@ -127,17 +125,23 @@ def prepare_parts(
                     progress.advance(len(group))
 
 
-def _start_helpers(
-    source: Source, options: SliceOptions, folder: Path, count: int
-) -> list[subprocess.Popen]:
-    """Starts so many processes that do `prepare_parts` and end."""
+@contextlib.contextmanager
+def _helpers(source: Source, options: SliceOptions, folder: Path, count: int) -> Iterator[None]:
+    """So many processes do `prepare_parts`, too; waited for, and stopped where the body fails."""
     helpers = []
-    for _ in range(count):
-        helper = subprocess.Popen([sys.executable, "-m", _HELPER], stdin=subprocess.PIPE)
-        with helper.stdin as pipe:
-            pickle.dump((source, options, folder), pipe)
-        helpers.append(helper)
-    return helpers
+    try:
+        for _ in range(count):
+            helpers.append(subprocess.Popen([sys.executable, "-m", _HELPER], stdin=subprocess.PIPE))
+            with helpers[-1].stdin as pipe:
+                pickle.dump((source, options, folder), pipe)
+        yield
+    except BaseException:
+        for helper in helpers:
+            helper.terminate()
+        raise
+    finally:
+        for helper in helpers:
+            helper.wait()
 
 
 def _prepare_part(

@@ -6,6 +6,8 @@ import pytest
 from brainsynth_jax.data import pipeline
 from brainsynth_jax.data.masks import decode_tumor, is_tumor, render_mask
 from brainsynth_jax.data.pipeline import (
+    WHOLE,
+    Part,
     limit_pairs,
     limit_subjects,
     load_images,
@@ -73,6 +75,27 @@ def test_every_pass_takes_each_once_in_a_new_order_of_its_own(draw, dataset):
     for order in (*a, *b):
         assert sorted(order) == list(range(9))
     assert len({tuple(order) for order in (*a, *b)}) == 6
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_read_their_parts_of_the_same_batches(draw, dataset, count):
+    """Joined, they are what one process reads: each slice once a pass, by one of them."""
+
+    def draw_images(part=WHOLE):
+        batches = make_image_batches(dataset.train_a, 6, seed=3, part=part)
+        drawn = list(itertools.islice(batches, 5))
+        batches.close()
+        return drawn
+
+    parts = [Part(index, count) for index in range(count)]
+    for whole, split in (
+        (draw(5, 6, seed=3), [draw(5, 6, seed=3, part=part) for part in parts]),
+        (draw_images(), [draw_images(part) for part in parts]),
+    ):
+        for batch, own in zip(whole, zip(*split, strict=True), strict=True):
+            for name, expected in batch.items():
+                assert len(own[0][name]) == 6 // count
+                np.testing.assert_array_equal(np.concatenate([o[name] for o in own]), expected)
 
 
 @pytest.mark.parametrize("start_step", [1, 5, 12])

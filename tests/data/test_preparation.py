@@ -1,5 +1,7 @@
 """How processes that prepare the same slices share the work."""
 
+import contextlib
+import resource
 import threading
 
 import numpy as np
@@ -9,6 +11,7 @@ from brainsynth_jax.data import preparation
 from brainsynth_jax.data.prepared import prepare_slices
 from brainsynth_jax.data.slices import SliceOptions
 from brainsynth_jax.data.sources import recognise
+from brainsynth_jax.errors import UserError
 
 OPTIONS = SliceOptions(image_size=24, min_tumor_area_pixels=5, test_fraction=0.25)
 
@@ -83,3 +86,25 @@ def test_helpers_prepare_the_same(make_brats, tmp_path, monkeypatch):
     assert helped.fingerprint == alone.fingerprint
     for one, other in zip(helped.train_a, alone.train_a, strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
+
+
+@contextlib.contextmanager
+def full_disk(file_bytes):
+    """No file of this process and of its children grows beyond it, as on a disk without room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_without_room_ends_all_in_a_sentence(make_brats, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(preparation, "_FEWEST_IN_A_PART", 2)
+    monkeypatch.setattr(preparation, "_PROCESSES", 3)
+    root = make_brats([f"S{k:02d}" for k in range(9)])
+    expected = prepare(root, tmp_path / "alone")
+    with full_disk(1000), pytest.raises(UserError, match=r"--cache_dir: .*File too large.*room"):
+        prepare(root, tmp_path / "cache")
+    assert "Traceback" not in capfd.readouterr().err
+    assert prepare(root, tmp_path / "cache").fingerprint == expected.fingerprint

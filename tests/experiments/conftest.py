@@ -65,7 +65,11 @@ def phantom_dir(cache_dir):
 
 @pytest.fixture(scope="session")
 def start(cache_dir):
-    """start(script, *flags): the script's process, on one device unless `devices` says more."""
+    """start(script, *flags): the script's process, on one device unless `devices` says more.
+
+    It may not write what its permissions forbid, even where the tests are root's.
+    """
+    plainly = () if os.geteuid() else ("setpriv", "--bounding-set=-dac_override")
 
     def start(script, *flags, devices=1, cwd=ROOT, environment=None, cache=cache_dir):
         own = {
@@ -74,7 +78,13 @@ def start(cache_dir):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         return subprocess.Popen(
-            [sys.executable, ROOT / f"experiments/{script}.py", f"--cache_dir={cache}", *flags],
+            [
+                *plainly,
+                sys.executable,
+                ROOT / f"experiments/{script}.py",
+                f"--cache_dir={cache}",
+                *flags,
+            ],
             cwd=cwd,
             env=os.environ | own | (environment or {}),
             stdout=subprocess.PIPE,

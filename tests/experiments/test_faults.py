@@ -1,7 +1,8 @@
-"""What a machine may do to a run: take its files away, fill the disk, turn the clock."""
+"""What a machine may do to a run: take its files or rights away, fill the disk, turn the clock."""
 
 import resource
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from conftest import ROOT, wait
@@ -72,6 +73,48 @@ def test_a_disk_that_is_full_ends_the_run_in_a_sentence_and_it_goes_on(long_run,
     records = read_records(workdir)
     assert "Going on from step" in goes_on(start_tiny, workdir)
     assert len(read_records(workdir)) >= len(records) - 2
+
+
+@contextmanager
+def only_read(folder):
+    """While entered, nothing in the folder may be made, changed or removed."""
+    paths = [folder, *(path for path in folder.rglob("*") if not path.is_symlink())]
+    for path in paths:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+@pytest.mark.parametrize("flag", ["workdir", "cache_dir"])
+def test_a_folder_that_may_only_be_read_is_refused(run_tiny, tmp_path, flag):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    flags = [f"--cache_dir={folder}"] if flag == "cache_dir" else []
+    workdir = folder / "run" if flag == "workdir" else tmp_path / "run"
+    with only_read(folder):
+        assert_refused(run_tiny(workdir, "--epochs=1", *flags), f"--{flag}", str(folder), "denied")
+
+
+def test_a_folder_that_may_no_longer_be_written_ends_the_run_and_it_goes_on(long_run, start_tiny):
+    process, workdir = long_run
+    with only_read(workdir):
+        assert_refused(wait(process), str(workdir), "Permission denied")
+    assert "Going on from step" in goes_on(start_tiny, workdir)
+
+
+def test_a_cache_that_may_only_be_read_is_used(finished_run, run_tiny, cache_dir, tmp_path):
+    cache = shutil.copytree(cache_dir, tmp_path / "cache")
+    flags = ("--epochs=1", "--skip_evaluation", f"--cache_dir={cache}")
+    with only_read(cache):
+        finished = run_tiny(tmp_path / "run", *flags)
+    assert finished.status == 0, finished.error
+    assert f"Cache {cache} can only be read" in finished.out
+    assert "Permission" not in finished.error
+    records = read_records(tmp_path / "run")
+    assert records == read_records(finished_run[0])[: len(records)] != []
 
 
 def test_a_clock_that_jumps_changes_nothing(run_tiny, finished_run, tmp_path):

@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT, wait
 from run_checks import assert_refused
 
 
-def run(*flags):
+def run(*flags, **environment):
     return wait(
         subprocess.Popen(
             [sys.executable, ROOT / "experiments/scaling.py", *flags],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -38,12 +39,18 @@ def test_the_table_on_paper(tmp_path):
     assert "cyclegan-unet    float32       2      0.5" in finished.out
 
 
-def test_steps_of_processes_are_measured():
-    finished = run("--name=dcgan", "--image_size=64", "--rounds=1", "--measure=1")
+def test_steps_of_processes_are_measured(tmp_path):
+    counts = [1, 2] if len(os.sched_getaffinity(0)) > 1 else [1]
+    measured = f"--measure={','.join(map(str, counts))}"
+    small = ("--name=dcgan", "--image_size=64", "--width=1", "--rounds=1")
+    finished = run(*small, measured, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
     assert finished.status == 0, finished.error
-    count, seconds, images, share = finished.out.splitlines()[-1].split()
-    assert (count, share) == ("1", "100%")
-    assert abs(float(seconds) * float(images) - 1) < 0.2
+    rows = [line.split() for line in finished.out.splitlines()[-len(counts) :]]
+    for count, (shown, _, seconds, images, _) in zip(counts, rows, strict=True):
+        assert shown == str(count)
+        assert float(seconds) * float(images) == pytest.approx(count, rel=0.2)
+    assert rows[0][1] == rows[0][2]
+    assert rows[0][-1] == "100%"
 
 
 def test_what_is_missing_is_named(tmp_path):
