@@ -16,6 +16,7 @@ from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.image_pool import ImagePool, create_image_pool, swap_with_pool
 from brainsynth_jax.training.initialisation import initialise
 from brainsynth_jax.training.optimizer import update_params
+from brainsynth_jax.training.parallel import mean_over_devices
 
 Params = Any
 Metrics = dict[str, Array]
@@ -122,9 +123,6 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
     they are made of.
     """
 
-    def mean_over_devices(tree):
-        return tree if axis_name is None else lax.pmean(tree, axis_name)
-
     def all_images(images: Array) -> Array:
         return images if axis_name is None else lax.all_gather(images, axis_name, tiled=True)
 
@@ -204,7 +202,7 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
         )
         generators, moments = update_params(
             model.generator_optimizer,
-            mean_over_devices(gradients),
+            mean_over_devices(gradients, axis_name),
             state.generator_moments,
             state.generators,
         )
@@ -220,7 +218,7 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
         gradients, terms = loss(state.discriminators, image_a, image_b, shown_a, shown_b, keys)
         discriminators, moments = update_params(
             model.discriminator_optimizer,
-            mean_over_devices(gradients),
+            mean_over_devices(gradients, axis_name),
             state.discriminator_moments,
             state.discriminators,
         )
@@ -255,6 +253,6 @@ def make_train_step(model: CycleGan, axis_name: str | None = None):
             pools={"a": pool_a, "b": pool_b},
             average=average,
         )
-        return state, mean_over_devices(generator_terms | discriminator_terms)
+        return state, mean_over_devices(generator_terms | discriminator_terms, axis_name)
 
     return train_step

@@ -17,6 +17,7 @@ from brainsynth_jax.training.augmentation import augment
 from brainsynth_jax.training.average import update_average
 from brainsynth_jax.training.initialisation import initialise
 from brainsynth_jax.training.optimizer import update_params
+from brainsynth_jax.training.parallel import mean_over_devices
 
 Params = Any
 Statistics = Any
@@ -195,9 +196,6 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
     network_g = model.generator.clone(axis_name=norm_axis)
     network_d = model.discriminator.clone(axis_name=norm_axis)
 
-    def mean_over_devices(tree):
-        return tree if axis_name is None else lax.pmean(tree, axis_name)
-
     def generate(params, statistics, latent, keys):
         variables = {"params": params, "batch_stats": statistics}
         image, changed = network_g.apply(variables, latent, keys, True, mutable=["batch_stats"])
@@ -313,7 +311,8 @@ def make_train_step(model: Dcgan, axis_name: str | None = None):
         for update in range(model.critic_steps):
             # Every k-th image, so that an update's images do not depend on the devices.
             mine = slice(update, None, model.critic_steps)
-            found = mean_over_devices(differentiate(state, image[mine], keys[:, mine]))
+            found = differentiate(state, image[mine], keys[:, mine])
+            found = mean_over_devices(found, axis_name)
             state = update_discriminator(state, found)
             if model.augment_target:
                 state = adapt_augmentation(state, found, images / model.critic_steps)

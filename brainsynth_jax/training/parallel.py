@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.experimental import multihost_utils
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from jax.stages import Lowered, Wrapped
 
@@ -21,6 +22,10 @@ from brainsynth_jax.errors import UserError
 AXIS_NAME = "batch"
 
 Step = Callable[[Any, dict[str, Array], Array], tuple[Any, dict[str, Array]]]
+
+
+# Arrays of fewer numbers travel as one: a message takes up to milliseconds, however short it is.
+_SMALL = 2**15
 
 
 def choose_devices(count: int) -> list[jax.Device]:
@@ -63,6 +68,27 @@ def check_batch_size(batch_size: int, device_count: int) -> None:
             f"--batch_size={batch_size} cannot be shared equally by {device_count} devices. "
             f"Choose a multiple of {device_count}, such as {fitting}, or fewer --devices."
         )
+
+
+def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
+    """Of a tree of float32 arrays on each device, the mean; for the body of a step.
+
+    Args:
+        tree: arrays of any shapes.
+        axis_name: of the device axis that the step is mapped over, or None on one device, whose
+            arrays are given back.
+    """
+    if axis_name is None:
+        return tree
+    # Divided before they travel, each where it is made: no pass over their sums is needed.
+    shares = jax.tree.map(lambda x: x / lax.axis_size(axis_name), tree)
+    leaves, structure = jax.tree.flatten(shares)
+    small = [k for k, leaf in enumerate(leaves) if leaf.size < _SMALL]
+    large = {k: leaf for k, leaf in enumerate(leaves) if k not in small}
+    joined, cut = ravel_pytree([leaves[k] for k in small])
+    joined, means = lax.psum((joined, large), axis_name)
+    means |= zip(small, cut(joined), strict=True)
+    return structure.unflatten([means[k] for k in range(len(leaves))])
 
 
 def trace_step(
