@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from brainsynth_jax import process_memory
+from brainsynth_jax.errors import UserError
 from brainsynth_jax.training import processes
 from brainsynth_jax.training.checkpoints import Checkpoints
 from brainsynth_jax.training.logs import Logs, NoLogs, count_rollbacks
@@ -103,7 +104,12 @@ def train_run(
             except DivergedError as error:
                 del state
                 if rolled_back >= rollbacks:
-                    raise
+                    tried = (
+                        f"It has gone back {rolled_back} times, as --max_rollbacks allows."
+                        if rollbacks
+                        else "Or go on from its newest checkpoint by --on_nan=rollback."
+                    )
+                    raise UserError(f"{error} {tried}") from None
                 _note_rollback(workdir, checkpoints, plan, rolled_back + 1, error)
     if stop.heeded and last.step < plan.total_steps:
         print(

@@ -173,7 +173,6 @@ def _not_finite(step: int, name: str, value: object, checkpoints: Checkpoints) -
         else "There was no checkpoint yet."
     )
     return DivergedError(
-        f"Training stopped at step {step}: {name} is {value}. {last} Go on from there by "
-        "--on_nan=rollback; or try, in a new --workdir, a lower --learning_rate, "
-        "--precision=float32 or another --seed."
+        f"Training stopped at step {step}: {name} is {value}. {last} Try, in a new "
+        "--workdir, a lower --learning_rate, --precision=float32 or another --seed."
     )

@@ -4,7 +4,7 @@ the same program; the first, number 0, alone writes what is not a checkpoint.
 The home of `jax.distributed`.
 """
 
-import logging
+import faulthandler
 import socket
 import sys
 import time
@@ -22,8 +22,6 @@ from brainsynth_jax.errors import UserError
 HEARTBEAT_SECONDS = 20
 # Nodes of a job may start minutes apart.
 JOIN_SECONDS = 300
-
-_log = logging.getLogger(__name__)
 
 # What gloo, NCCL and JAX's coordination service say of a connection that has ended.
 _WORDS_OF_LOSS = ("Gloo", "NCCL", "coordination", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Barrier")
@@ -63,6 +61,7 @@ def join(place: Place, seconds: int = JOIN_SECONDS) -> list[str]:
         _await_leader(place, host, port, seconds)
     else:
         _check_free(place.address, port)
+    faulthandler.disable()  # JAX's message of a lost process shall not drown in threads' stacks
     own = host in ("localhost", "127.0.0.1")
     jax.distributed.initialize(
         place.address,

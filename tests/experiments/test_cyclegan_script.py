@@ -113,7 +113,7 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on(start_tiny, run, tmp_path,
     process = start_tiny(workdir, "--epochs=5000")
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and len(read_records(workdir)) > 3)
     process.send_signal(asked)
-    stopped = wait(process)
+    stopped = wait(process, seconds=10)
     assert stopped.status == 128 + asked, stopped.error
     assert f"Stopped by {asked.name} after step {checkpoint_steps(workdir)[-1]} of" in stopped.out
     assert f"--workdir={workdir}" in stopped.out

@@ -78,8 +78,10 @@ def test_without_a_checkpoint_it_begins_again(tmp_path):
     assert back[:3] == [0, 0, 2]
 
 
-@pytest.mark.parametrize("rollbacks", [0, 2])
-def test_it_goes_back_so_many_times_at_most(tmp_path, rollbacks):
-    with pytest.raises(UserError, match=r"loss is inf.*--on_nan=rollback"):
+@pytest.mark.parametrize(
+    ("rollbacks", "told"), [(0, "--on_nan=rollback"), (2, "gone back 2 times.*--max_rollbacks")]
+)
+def test_it_goes_back_so_many_times_at_most(tmp_path, rollbacks, told):
+    with pytest.raises(UserError, match=rf"loss is inf.*{told}"):
         run(tmp_path, highest=0.1, rollbacks=rollbacks)
     assert sum("rollback" in r for r in read_metrics(tmp_path)) == rollbacks
