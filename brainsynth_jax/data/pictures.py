@@ -80,8 +80,17 @@ def save_picture(path: Path, values: np.ndarray) -> None:
       path: with the ending .png.
       values: (H, W) in [-1, 1], black to white; clipped.
     """
+    save_levels(path, grey_levels(values))
+
+
+def grey_levels(values: np.ndarray) -> np.ndarray:
+    """Of numbers in [-1, 1], clipped, the uint8 of a grey picture, black to white."""
+    return np.round((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def save_levels(path: Path, levels: np.ndarray) -> None:
+    """Writes (H, W) uint8 as a grey PNG; the folder is made where it is missing."""
     content = io.BytesIO()
-    levels = np.round((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
     Image.fromarray(levels).save(content, format="PNG")
     write_atomically(path, content.getvalue())
 

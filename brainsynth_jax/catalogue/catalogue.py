@@ -1,0 +1,339 @@
+"""Synthetic images kept in a folder of files, with a database that says what each of them is.
+
+Images come in batches. A batch's files are written into a folder of their own, and its rows come
+last, all at once: so a row has its file. What a killed process left, a folder that is marked as
+being written and that no row names, is removed when a catalogue is opened: so a file has its row.
+"""
+
+import fcntl
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from brainsynth_jax.catalogue.database import connect, hide_password, told_plainly, upgrade
+from brainsynth_jax.catalogue.image_files import Pixels, content_hash, load_pixels, save_pixels
+from brainsynth_jax.catalogue.tables import REVIEWS, BatchRow, ImageRow, OriginRow, ReviewRow
+from brainsynth_jax.errors import UserError
+
+# Images whose rows come together. A process that is killed loses those of the last batch.
+_BATCH = 500
+
+_CATALOGUE_LOCK, _BATCH_LOCK = ".lock", ".writing"
+_LONGEST_NOTE, _LONGEST_NAME = 2000, 100
+
+
+class Origin(NamedTuple):
+    """What images were made by, and of what; see `OriginRow`."""
+
+    model: str
+    run: str
+    step: int
+    checkpoint_hash: str
+    code_version: str
+    options: dict[str, Any]
+    data_fingerprint: str
+    subjects: Sequence[str]
+    spacing_mm: Sequence[float | None]
+
+    @property
+    def digest(self) -> str:
+        """The same for equal origins."""
+        return hashlib.sha256(json.dumps(self, sort_keys=True).encode()).hexdigest()
+
+
+class Scores(NamedTuple):
+    """What was measured of an image; None for what was not. See `ImageRow`."""
+
+    realism: float | None = None
+    copy_distance: float | None = None
+    copy_verdict: str | None = None
+    tumor_pixels: int | None = None
+    tumor_row: float | None = None
+    tumor_column: float | None = None
+
+
+class NewImage(NamedTuple):
+    """An image that is to come into the catalogue."""
+
+    seed: int
+    number: int
+    pixels: Pixels
+    scores: Scores = Scores()
+
+
+class Filter(NamedTuple):
+    """Which images are wanted: those for which all that is given holds.
+
+    Attributes:
+        model: one of `tables.MODELS`.
+        run: its folder.
+        verdicts: of `copies.VERDICTS`, and None for images that were not compared.
+        least_realism: their realism or more.
+        least_tumor, most_tumor: pixels of tumour.
+        rows, columns: where the tumour's centre lies, from and to, 0 to 1.
+        review: one of `tables.REVIEWS` that somebody gave; "none" for images without any.
+    """
+
+    model: str | None = None
+    run: str | None = None
+    verdicts: Sequence[str | None] | None = None
+    least_realism: float | None = None
+    least_tumor: int | None = None
+    most_tumor: int | None = None
+    rows: tuple[float, float] | None = None
+    columns: tuple[float, float] | None = None
+    review: str | None = None
+
+
+EVERYTHING = Filter()
+
+
+class Catalogue:
+    """An open catalogue. Several processes may have the same one open, and write to it.
+
+    Args:
+        url: of its database, see `database.connect`.
+        folder: of its files; made where it is missing.
+
+    Raises:
+        UserError: the database or the folder cannot be used.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._engine = connect(url)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _locked(self.folder / _CATALOGUE_LOCK, waiting=True):
+                upgrade(self._engine)
+                self._remove_unfinished()
+        except OSError as error:
+            raise UserError(
+                f"{folder}: the catalogue's folder cannot be used ({error.strerror}). Give one "
+                "where you may write."
+            ) from error
+
+    @property
+    def url(self) -> str:
+        """Of the database, without its password."""
+        return hide_password(self._engine.url)
+
+    def add(self, origin: Origin, images: Iterable[NewImage]) -> Iterator[int]:
+        """Takes images in, a batch at a time, and tells after each how many came new.
+
+        Those that are there already, of the same origin, seed and number, are left as they are.
+
+        Raises:
+            UserError: the disk or the database refuses; batches told before stay.
+        """
+        images = iter(images)
+        while batch := list(islice(images, _BATCH)):
+            try:
+                added = self._add_batch(origin, batch)
+            except IntegrityError:  # meanwhile another process brought some of them
+                added = self._add_batch(origin, batch)
+            yield added
+
+    def find(self, wanted: Filter = EVERYTHING, after: int = 0, limit: int = 100) -> list[ImageRow]:
+        """Images in the order in which they came: the first `limit` beyond number `after`."""
+        query = _choose(select(ImageRow), wanted).where(ImageRow.id > after)
+        with self._session() as session:
+            return list(session.scalars(query.order_by(ImageRow.id).limit(limit)))
+
+    def count(self, wanted: Filter = EVERYTHING) -> int:
+        """How many images there are."""
+        with self._session() as session:
+            return session.scalar(_choose(select(func.count(ImageRow.id)), wanted))
+
+    def get(self, image_id: int) -> ImageRow:
+        """One image's row.
+
+        Raises:
+            UserError: there is none of that number.
+        """
+        with self._session() as session:
+            found = session.get(ImageRow, image_id)
+            if found is None:
+                raise UserError(f"Image {image_id} is not in {self.url}.")
+            return found
+
+    def load(self, image: ImageRow) -> Pixels:
+        """An image's pixels.
+
+        Raises:
+            UserError: a file is missing, damaged, or not what came into the catalogue.
+        """
+        folder = self.folder / image.batch.folder / str(image.seed)
+        pixels = load_pixels(folder, image.number, image.has_mask)
+        if content_hash(pixels) != image.content_hash:
+            raise UserError(
+                f"Image {image.id} in {folder} is not what came into the catalogue: it was altered "
+                f"since. Put the file back, or make the image again: --reproduce={image.id}"
+            )
+        return pixels
+
+    def review(self, image_id: int, reviewer: str, verdict: str, note: str = "") -> None:
+        """Adds what somebody thinks of an image.
+
+        Raises:
+            UserError: no such image, no name, an unknown verdict, or a text that is too long.
+        """
+        if verdict not in REVIEWS:
+            raise UserError(f"A review says one of {', '.join(REVIEWS)}, not {verdict!r}.")
+        if not 0 < len(reviewer.strip()) <= _LONGEST_NAME or len(note) > _LONGEST_NOTE:
+            raise UserError(
+                f"A review needs a name of 1 to {_LONGEST_NAME} characters, and has a note of "
+                f"{_LONGEST_NOTE:,} at most; these have {len(reviewer.strip())} and {len(note):,}."
+            )
+        self.get(image_id)
+        with self._session() as session:
+            row = ReviewRow(image_id=image_id, reviewer=reviewer, verdict=verdict, note=note)
+            session.add(row)
+            session.commit()
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._engine.dispose()
+
+    def _add_batch(self, origin: Origin, images: Sequence[NewImage]) -> int:
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        folder = self.folder / name
+        with self._session() as session:
+            origin_id = _ensure_origin(session, origin)
+            images = _leave_out_known(session, origin_id, images)
+        if not images:
+            return 0
+        with ExitStack() as stack:
+            with _locked(self.folder / _CATALOGUE_LOCK, waiting=True):
+                folder.mkdir()
+                stack.enter_context(_locked(folder / _BATCH_LOCK, waiting=True))
+            try:
+                for image in images:
+                    save_pixels(folder / str(image.seed), image.number, image.pixels)
+                with self._session() as session:
+                    _insert(session, origin_id, name, images)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        (folder / _BATCH_LOCK).unlink()
+        return len(images)
+
+    def _remove_unfinished(self) -> None:
+        """Removes what killed processes left; to be called with the catalogue's lock held."""
+        with self._session() as session:
+            for lock in self.folder.glob(f"*/{_BATCH_LOCK}"):
+                with suppress(FileNotFoundError), _locked(lock, waiting=False) as got_lock:
+                    folder = lock.parent
+                    known = select(BatchRow.id).where(BatchRow.folder == folder.name)
+                    if got_lock and session.scalar(known) is None:
+                        shutil.rmtree(folder)
+                    elif got_lock:
+                        lock.unlink()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with told_plainly(self._engine), Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+
+def _choose(query: Select, wanted: Filter) -> Select:
+    """The query, of what is wanted only."""
+    if wanted.model is not None or wanted.run is not None:
+        query = query.join(OriginRow, ImageRow.origin_id == OriginRow.id)
+    conditions = {
+        "model": lambda value: OriginRow.model == value,
+        "run": lambda value: OriginRow.run == value,
+        "verdicts": _is_among,
+        "least_realism": lambda value: ImageRow.realism >= value,
+        "least_tumor": lambda value: ImageRow.tumor_pixels >= value,
+        "most_tumor": lambda value: ImageRow.tumor_pixels <= value,
+        "rows": lambda value: ImageRow.tumor_row.between(*value),
+        "columns": lambda value: ImageRow.tumor_column.between(*value),
+        "review": _was_reviewed,
+    }
+    for name, value in wanted._asdict().items():
+        if value is not None:
+            query = query.where(conditions[name](value))
+    return query
+
+
+def _is_among(verdicts: Sequence[str | None]):
+    known = ImageRow.copy_verdict.in_([verdict for verdict in verdicts if verdict is not None])
+    return known | ImageRow.copy_verdict.is_(None) if None in verdicts else known
+
+
+def _was_reviewed(verdict: str):
+    if verdict == "none":
+        return ~ImageRow.reviews.any()
+    return ImageRow.reviews.any(ReviewRow.verdict == verdict)
+
+
+def _ensure_origin(session: Session, origin: Origin) -> int:
+    """The number of its row, which is made where it is missing."""
+    query = select(OriginRow.id).where(OriginRow.digest == origin.digest)
+    found = session.scalar(query)
+    if found is None:
+        row = OriginRow(digest=origin.digest, **origin._asdict())
+        session.add(row)
+        session.commit()
+        found = row.id
+    return found
+
+
+def _insert(session: Session, origin_id: int, folder: str, images: Sequence[NewImage]) -> None:
+    """All rows of a batch, or none."""
+    batch = BatchRow(folder=folder)
+    session.add(batch)
+    session.flush()
+    rows = [
+        {
+            "origin_id": origin_id,
+            "batch_id": batch.id,
+            "seed": image.seed,
+            "number": image.number,
+            "content_hash": content_hash(image.pixels),
+            "has_mask": image.pixels.mask is not None,
+            **image.scores._asdict(),
+        }
+        for image in images
+    ]
+    session.execute(insert(ImageRow), rows)
+    session.commit()
+
+
+def _leave_out_known(
+    session: Session, origin_id: int, images: Sequence[NewImage]
+) -> list[NewImage]:
+    numbers = [image.number for image in images]
+    found = session.execute(
+        select(ImageRow.seed, ImageRow.number).where(
+            ImageRow.origin_id == origin_id,
+            ImageRow.seed.in_({image.seed for image in images}),
+            ImageRow.number.between(min(numbers), max(numbers)),
+        )
+    )
+    known = {tuple(row) for row in found}
+    return [image for image in images if (image.seed, image.number) not in known]
+
+
+@contextmanager
+def _locked(path: Path, waiting: bool) -> Iterator[bool]:
+    """Gives whether the file is this process's while entered; a dead process holds no lock."""
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
