@@ -19,20 +19,18 @@ COUNTS = pytest.mark.parametrize(
 
 
 def kill_again_and_again(start, kills, wait_for_its_end, check):
-    """Starts a process so many times, and kills it; then lets it end.
+    """Starts a process until it was killed so many times; then lets it end.
 
     Args:
         start: gives a started process.
         kills: how many.
-        wait_for_its_end: of a process and a random generator, returns when it is to be killed.
+        wait_for_its_end: of a process and a random generator, returns when it is to be killed, or
+            after it has ended by itself.
         check: called after each.
-
-    Returns:
-        How many were killed before they were done.
     """
     rng = random.Random(0)
     killed = 0
-    for _ in range(kills):
+    for _ in range(3 * kills):
         process = start()
         wait_for_its_end(process, rng)
         if process.poll() is None:
@@ -40,9 +38,11 @@ def kill_again_and_again(start, kills, wait_for_its_end, check):
             process.kill()
         process.communicate()
         check()
+        if killed == kills:
+            break
+    assert killed == kills
     finished = wait(start(), seconds=900)
     assert finished.status == 0, finished.out + finished.error
-    return killed
 
 
 def within(seconds):
@@ -56,7 +56,7 @@ def timed(process, begun=lambda: True):
     while process.poll() is None and not begun():
         time.sleep(0.05)
     first = time.monotonic() - started
-    finished = wait(process)
+    finished = wait(process, seconds=900)
     assert finished.status == 0, finished.out + finished.error
     return first, time.monotonic() - started
 
@@ -66,56 +66,48 @@ def timed(process, begun=lambda: True):
 def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(
     start, phantom_dir, tmp_path, script, kills
 ):
-    flags, epochs = {
-        "cyclegan": ((*TINY, "--skip_evaluation"), 100),
-        "dcgan": (TINY_DCGAN, 40),
+    epochs = 6 if kills < 10 else 60
+    flags = {
+        "cyclegan": (*TINY, "--skip_evaluation"),
+        "dcgan": TINY_DCGAN,
     }[script]
-    epochs = 6 if kills < 10 else epochs
 
     def start_in(name):
         where = (f"--data_dir={phantom_dir}", f"--workdir={tmp_path / name}")
         return start(script, *where, *flags, f"--epochs={epochs}")
 
     timed(start_in("whole"))
-    before, whole = timed(  # its steps taken from the cache
-        start_in("warm"), begun=(tmp_path / "warm" / "metrics.jsonl").exists
-    )
+    started, records = time.time(), tmp_path / "warm" / "metrics.jsonl"
+    before, _ = timed(start_in("warm"), begun=records.exists)  # its steps taken from the cache
+    training = records.stat().st_mtime - started - before
     restorable = []
 
-    def every_checkpoint_is_whole():
+    def found():
         folder = tmp_path / "killed" / "checkpoints"
-        steps = checkpoint_steps(tmp_path / "killed") if folder.exists() else []
-        if steps:
+        return checkpoint_steps(tmp_path / "killed") if folder.exists() else []
+
+    def every_checkpoint_is_whole():
+        if steps := found():
             load_state(tmp_path / "killed", steps[-1])
             restorable.append(steps[-1])
 
-    records = tmp_path / "killed" / "metrics.jsonl"
-
-    def written():
-        return records.stat().st_mtime_ns if records.exists() else None
-
-    # Half of them while they start; the others in their steps, and so soon that many of them
-    # together do 0.8 of the run.
-    longest = min(3.2 / kills, 0.7) * (whole - before)
-
     def at_a_random_moment(process, rng):
+        """While it starts, or in one of the two epochs after its first checkpoint."""
         if rng.random() < 0.5:
             time.sleep(rng.uniform(0, before))
             return
-        as_found = written()
-        while process.poll() is None and written() == as_found:
+        as_found = found()
+        while process.poll() is None and found() == as_found:
             time.sleep(0.02)
-        time.sleep(rng.uniform(0, longest))
+        time.sleep(rng.uniform(0, 2 * training / epochs))
 
-    killed = kill_again_and_again(
+    kill_again_and_again(
         lambda: start_in("killed"), kills, at_a_random_moment, every_checkpoint_is_whole
     )
     last = checkpoint_steps(tmp_path / "whole")[-1]
-    resumable = sum(step < last for step in restorable)
-    print(f"{killed} of {kills} killed, {resumable} with a checkpoint before the last.")
-    assert killed >= kills / 2
-    assert resumable > 0.5 * kills or kills < 10
+    print(f"{len(restorable)} of {kills} had a checkpoint, of {sorted(set(restorable))}.")
     assert restorable == sorted(restorable), "no run went back"
+    assert kills < 10 or restorable[-1] < last, "all were killed before the end"
     assert checkpoint_steps(tmp_path / "killed")[-1] == last
     assert_same_run(tmp_path / "whole", tmp_path / "killed", last)
 
@@ -138,19 +130,13 @@ def test_preparation_killed_at_any_moment_ends_like_one_that_was_not(
     _, seconds = timed(start_in("whole"))
     expected = described("whole")
     assert expected
-    made = []
 
     def what_is_made_is_whole():
         if found := described("killed"):
             assert found == expected
-            made.append(found)
             shutil.rmtree(tmp_path / "killed")
 
-    killed = kill_again_and_again(
-        lambda: start_in("killed"), kills, within(seconds), what_is_made_is_whole
-    )
-    print(f"{killed} of {kills} killed, {kills - len(made)} before the slices were made.")
-    assert killed >= kills / 2
+    kill_again_and_again(lambda: start_in("killed"), kills, within(seconds), what_is_made_is_whole)
     assert described("killed") == expected
 
 
@@ -173,9 +159,7 @@ def test_an_evaluation_killed_at_any_moment_leaves_whole_files(
         assert read_records(workdir) == records
 
     _, seconds = timed(start_it())
-    killed = kill_again_and_again(start_it, kills, within(seconds), every_file_is_whole)
-    print(f"{killed} of {kills} killed.")
-    assert killed >= kills / 2
+    kill_again_and_again(start_it, kills, within(seconds), every_file_is_whole)
     after = json.loads((workdir / "evaluation.json").read_text())
     assert after == before
     assert not list(workdir.rglob("*.partial"))
