@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import math
@@ -86,6 +87,25 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
             return dict(stored)
     except (OSError, ValueError, EOFError, BadZipFile):
         return None
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: bool = True) -> Iterator[bool]:
+    """Gives whether the file, made where it is missing, is this process's while entered.
+
+    A dead process holds no lock. Raises OSError when the disk refuses.
+
+    Args:
+        path: of the file that stands for what is locked; its folder is there.
+        waiting: for another process that holds it; else it is left to that one.
+    """
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 @contextlib.contextmanager

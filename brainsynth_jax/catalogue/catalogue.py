@@ -5,7 +5,6 @@ last, all at once: so a row has its file. What a killed process left, a folder t
 being written and that no row names, is removed when a catalogue is opened: so a file has its row.
 """
 
-import fcntl
 import hashlib
 import json
 import secrets
@@ -25,6 +24,7 @@ from brainsynth_jax.catalogue.database import connect, hide_password, told_plain
 from brainsynth_jax.catalogue.image_files import Pixels, content_hash, load_pixels, save_pixels
 from brainsynth_jax.catalogue.tables import REVIEWS, BatchRow, ImageRow, OriginRow, ReviewRow
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.files import locked
 
 # Images whose rows come together. A process that is killed loses those of the last batch.
 _BATCH = 500
@@ -115,7 +115,7 @@ class Catalogue:
         self._engine = connect(url)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / _CATALOGUE_LOCK, waiting=True):
+            with locked(self.folder / _CATALOGUE_LOCK):
                 upgrade(self._engine)
                 self._remove_unfinished()
         except OSError as error:
@@ -215,9 +215,9 @@ class Catalogue:
         if not images:
             return 0
         with ExitStack() as stack:
-            with _locked(self.folder / _CATALOGUE_LOCK, waiting=True):
+            with locked(self.folder / _CATALOGUE_LOCK):
                 folder.mkdir()
-                stack.enter_context(_locked(folder / _BATCH_LOCK, waiting=True))
+                stack.enter_context(locked(folder / _BATCH_LOCK))
             try:
                 for image in images:
                     save_pixels(folder / str(image.seed), image.number, image.pixels)
@@ -233,7 +233,7 @@ class Catalogue:
         """Removes what killed processes left; to be called with the catalogue's lock held."""
         with self._session() as session:
             for lock in self.folder.glob(f"*/{_BATCH_LOCK}"):
-                with suppress(FileNotFoundError), _locked(lock, waiting=False) as got_lock:
+                with suppress(FileNotFoundError), locked(lock, waiting=False) as got_lock:
                     folder = lock.parent
                     known = select(BatchRow.id).where(BatchRow.folder == folder.name)
                     if got_lock and session.scalar(known) is None:
@@ -325,15 +325,3 @@ def _leave_out_known(
     )
     known = {tuple(row) for row in found}
     return [image for image in images if (image.seed, image.number) not in known]
-
-
-@contextmanager
-def _locked(path: Path, waiting: bool) -> Iterator[bool]:
-    """Gives whether the file is this process's while entered; a dead process holds no lock."""
-    with open(path, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

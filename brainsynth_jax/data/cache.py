@@ -1,6 +1,5 @@
 """Folders that are made once and kept: either whole or not there."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import filled_folder
+from brainsynth_jax.files import filled_folder, locked
 
 _SIZES = "sizes.json"
 
@@ -94,10 +93,5 @@ def _reporting(folder: Path) -> Iterator[None]:
 def _locked(folder: Path, waiting: bool) -> Iterator[bool]:
     """Gives whether the folder is this process's while entered; a dead process holds no lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with locked(folder.with_name(f".{folder.name}.lock"), waiting) as got_lock:
+        yield got_lock
