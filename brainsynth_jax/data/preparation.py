@@ -132,7 +132,7 @@ def _helpers(source: Source, options: SliceOptions, folder: Path, count: int) ->
     try:
         for _ in range(count):
             helpers.append(subprocess.Popen([sys.executable, "-m", _HELPER], stdin=subprocess.PIPE))
-            with helpers[-1].stdin as pipe:
+            with contextlib.suppress(BrokenPipeError), helpers[-1].stdin as pipe:
                 pickle.dump((source, options, folder), pipe)
         yield
     except BaseException:

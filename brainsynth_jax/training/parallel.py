@@ -21,11 +21,10 @@ from brainsynth_jax.errors import UserError
 
 AXIS_NAME = "batch"
 
-Step = Callable[[Any, dict[str, Array], Array], tuple[Any, dict[str, Array]]]
-
-
 # Arrays of fewer numbers travel as one: a message takes up to milliseconds, however short it is.
 _SMALL = 2**15
+
+Step = Callable[[Any, dict[str, Array], Array], tuple[Any, dict[str, Array]]]
 
 
 def choose_devices(count: int) -> list[jax.Device]:

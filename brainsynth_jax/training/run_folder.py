@@ -1,10 +1,9 @@
 """The folder of one run, and options.json, which says what the run is."""
 
-import fcntl
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import jax
 
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import remove_partial_files, write_json
+from brainsynth_jax.files import locked, remove_partial_files, write_json
 
 OPTIONS_FILE = "options.json"
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
@@ -50,23 +49,20 @@ def held_run_folder(workdir: Path) -> Iterator[None]:
     Raises:
         UserError: another process is in it, or it cannot be written to.
     """
-    path = workdir / ".lock"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written to ({error.strerror}). Give a folder where you "
-            "may write."
-        ) from error
-    with file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            workdir.mkdir(parents=True, exist_ok=True)
+            got_lock = stack.enter_context(locked(workdir / ".lock", waiting=False))
+        except OSError as error:
+            raise UserError(
+                f"--workdir={workdir} cannot be written to ({error.strerror}). Give a folder where "
+                "you may write."
+            ) from error
+        if not got_lock:
             raise UserError(
                 f"--workdir={workdir} is in use by another process. Wait for it to end, or give "
                 "another folder."
-            ) from None
+            )
         remove_partial_files(workdir)  # whoever was writing them was killed
         yield
 
