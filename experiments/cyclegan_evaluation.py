@@ -210,7 +210,7 @@ def _draw_synthetic(
             options.mask_classes,
             _SYNTHETIC_SLICES,
             options.seed,
-            progress.advance,
+            advance=progress.advance,
         )
     owners = [source.subjects[index] for index in drawn.sources]
     return drawn.images, LabelledSlices(drawn.images, drawn.tissue, owners)

@@ -180,7 +180,7 @@ def draw_pairs(run: Run, tissue: np.ndarray, options: SimpleNamespace) -> tuple[
             run.options.mask_classes,
             options.synthetic_pairs,
             options.seed,
-            progress.advance,
+            advance=progress.advance,
         )
     pairs = Pairs(drawn.images, is_tumor(drawn.tissue))
     return shrink_pairs(pairs, options.segmenter_size), int(state.step)

@@ -22,7 +22,7 @@ _BEND = 0.2
 _DRAWS = 20
 
 
-def warp_tumors(tissue: np.ndarray, seed: int) -> np.ndarray:
+def warp_tumors(tissue: np.ndarray, seed: int, first: int = 0) -> np.ndarray:
     """Gives each slice's tumour another shape and another place in the same brain.
 
     A tumour is mirrored left to right or not, scaled, bent by a smooth random field, and put at one
@@ -33,6 +33,7 @@ def warp_tumors(tissue: np.ndarray, seed: int) -> np.ndarray:
     Args:
       tissue: (N, H, W) integers, the codes 0..5 of `masks`.
       seed: 0 or more. Slice k of a seed is the same whatever the other slices hold.
+      first: k of the first slice.
 
     Returns:
       (N, H, W) of the same type. The brain is the same; the tumour holds the same classes and has
@@ -50,8 +51,10 @@ def warp_tumors(tissue: np.ndarray, seed: int) -> np.ndarray:
         raise ValueError(
             f"Tissue codes from 0 to {TUMOR} are needed, got {tissue.min()} to {tissue.max()}."
         )
-    rngs = np.random.default_rng(seed).spawn(len(tissue))
-    warped = [_warp(one, rng) for one, rng in zip(tissue, rngs, strict=True)]
+    warped = [
+        _warp(one, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,))))
+        for number, one in enumerate(tissue, start=first)
+    ]
     return np.stack(warped) if warped else tissue.copy()
 
 

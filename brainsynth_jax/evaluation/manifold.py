@@ -85,6 +85,41 @@ def measure_overlap(samples: np.ndarray, real: np.ndarray, neighbours: int = NEI
     )
 
 
+def realism_scores(
+    samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS
+) -> np.ndarray:
+    """How far inside the real images each sample lies.
+
+    Equation 5 of Kynkaanniemi et al., 2019 (arXiv 1904.06991): the greatest, over real images, of
+    the radius of the image's ball by the sample's distance from its centre. As there, the half of
+    the balls that are larger are left out: they stand where real images are few, and cover much
+    that no real image is like.
+
+    Args:
+        samples: (M, D) features.
+        real: (N, D) features.
+        neighbours: k, at least 1.
+
+    Returns:
+        (M,) 0 or more; at 1 or more a sample is inside a ball. Infinite on top of a real image.
+
+    Raises:
+        ValueError: fewer than k + 1 real rows, different numbers of features, or not finite.
+    """
+    samples, real = check_features(samples, real, least=1)
+    check_features(real, real, least=neighbours + 1)
+    radii = _radii(real, neighbours)
+    kept = radii <= np.median(radii)
+    centres, radii = real[kept], radii[kept]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [
+            # A ball of radius 0, of equal images, holds just their equals.
+            np.nan_to_num(radii / cdist(samples[rows], centres), nan=np.inf, posinf=np.inf)
+            for rows in _parts(len(samples))
+        ]
+    return np.concatenate([part.max(axis=1) for part in ratios])
+
+
 def compare_overlap(
     samples: np.ndarray,
     real: RealSet,

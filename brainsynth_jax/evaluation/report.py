@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from brainsynth_jax.files import write_atomically
+from brainsynth_jax.templates import open_templates
 
 # Of evaluation.json, as evaluation_schema.json describes it; to be raised where a number's name,
 # unit or meaning changes.
@@ -62,15 +61,8 @@ def write_page(
 
 def render(template: str, **content: Any) -> str:
     """The text of a template beside this file; in HTML, what is filled in is escaped."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "percent": _percent, "short": short}
-    return environment.get_template(template).render(**content)
+    templates = open_templates(__package__, number=_number, percent=_percent, short=short)
+    return templates.get_template(template).render(**content)
 
 
 def embed(picture: Path) -> str:

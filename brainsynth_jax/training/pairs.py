@@ -11,6 +11,7 @@ from jax import Array
 from brainsynth_jax.data.mask_warps import warp_tumors
 from brainsynth_jax.data.masks import render_mask
 from brainsynth_jax.models.resize import area_average
+from brainsynth_jax.training.calls import aligned_calls
 
 Params = Any
 
@@ -51,6 +52,7 @@ def draw_from_masks(
     mask_classes: str,
     count: int,
     seed: int,
+    first: int = 0,
     advance: Callable[[int], None] = lambda pairs: None,
 ) -> DrawnSlices:
     """Changes real masks by `warp_tumors` and draws a slice for each.
@@ -64,24 +66,24 @@ def draw_from_masks(
         mask_classes: one of `masks.MASK_CLASSES`, likewise.
         count: N.
         seed: 0 or more; decides which masks are taken and how they are changed.
+        first: number of the first slice.
         advance: told after each call how many slices it gave.
 
     Returns:
-        N slices. The first of them are the same for any `count`.
+        Slices `first` to `first + N - 1`: slice k is the same whatever is drawn with it.
     """
     draw = jax.jit(generator_ba)
     order = np.random.default_rng(seed).permutation(len(tissue))
-    sources = order[np.arange(count) % len(order)]
-    changed = warp_tumors(tissue[sources], seed)
-    images = np.empty((*changed.shape, 1), np.float32)
-    for start in range(0, count, _IMAGES_A_CALL):
-        part = changed[start : start + _IMAGES_A_CALL]
-        # One shape, compiled once: the last call is filled up.
-        full = np.concatenate([part, np.repeat(part[-1:], _IMAGES_A_CALL - len(part), axis=0)])
-        pictures = render_mask(full, mask_style, mask_classes)[..., None]
-        images[start : start + len(part)] = np.asarray(draw(params, pictures))[: len(part)]
-        advance(len(part))
-    return DrawnSlices(images, changed, sources)
+    images, changed, sources = [], [], []
+    for start, wanted in aligned_calls(first, count, _IMAGES_A_CALL):
+        taken = order[np.arange(start, start + _IMAGES_A_CALL) % len(order)]
+        masks = warp_tumors(tissue[taken], seed, start)
+        pictures = render_mask(masks, mask_style, mask_classes)[..., None]
+        images.append(np.asarray(draw(params, pictures))[wanted])
+        changed.append(masks[wanted])
+        sources.append(taken[wanted])
+        advance(len(images[-1]))
+    return DrawnSlices(*map(np.concatenate, (images, changed, sources)))
 
 
 def shrink_pairs(pairs: Pairs, size: int) -> Pairs:

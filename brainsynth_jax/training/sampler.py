@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from brainsynth_jax.models.dcgan import BATCH_NORM_DECAY
+from brainsynth_jax.training.calls import aligned_calls
 from brainsynth_jax.training.dcgan import Dcgan, DcganState, Params, Statistics, draw_latents
 from brainsynth_jax.training.parallel import place_batch, place_state
 
@@ -77,13 +78,12 @@ class Sampler:
             equal in training images.
         """
         key, parts = jax.random.key(seed), []
-        for start in range(first, first + count, self._images_a_call):
-            wanted = min(self._images_a_call, first + count - start)
+        for start, wanted in aligned_calls(first, count, self._images_a_call):
             numbers = jnp.arange(start, start + self._images_a_call)
             keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
             images = self._generate(*weights, place_batch(keys, self._devices))
-            parts.append(np.asarray(images)[:wanted])
-            advance(wanted)
+            parts.append(np.asarray(images)[wanted])
+            advance(len(parts[-1]))
         return np.concatenate(parts)
 
     def _calibrate(self, state: DcganState) -> Statistics:

@@ -109,6 +109,7 @@ def test_a_seed_decides_all_and_each_slice_by_itself():
     first = warp_tumors(tissue, 0)
     np.testing.assert_array_equal(first, warp_tumors(tissue, 0))
     np.testing.assert_array_equal(first[2], warp_tumors(tissue[[1, 0, 2]], 0)[2])
+    np.testing.assert_array_equal(first[1:], warp_tumors(tissue[1:], 0, first=1))
     assert (first != warp_tumors(tissue, 1)).any(axis=(1, 2)).all()
     assert (first[0] != first[2]).any()
 

@@ -5,7 +5,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from brainsynth_jax.evaluation.distances import RealSet
-from brainsynth_jax.evaluation.manifold import Overlap, compare_overlap, measure_overlap
+from brainsynth_jax.evaluation.manifold import (
+    Overlap,
+    compare_overlap,
+    measure_overlap,
+    realism_scores,
+)
 
 MEASURES = Overlap._fields
 
@@ -53,6 +58,32 @@ def test_overlap_by_hand():
     real, samples = [0, 1, 3, 20, 20], [-1, 2, 2.25, 7, 7, 7]
     overlap = measure_overlap(*(np.array(x, float)[:, None] for x in (samples, real)), 1)
     assert overlap == pytest.approx(Overlap(3 / 6, 2 / 5, (1 + 2 + 1) / 6, 3 / 5))
+
+
+def test_realism_by_hand():
+    # Balls of the real images: 0 +- 1, 1 +- 1, 3 +- 2, 6 +- 3; only the smaller half counts.
+    real, samples = [0, 1, 3, 6], [-2, 0.25, 3, 1]
+    scores = realism_scores(*(np.array(x, float)[:, None] for x in (samples, real)), 1)
+    np.testing.assert_allclose(scores, [1 / 2, 1 / 0.25, 1 / 2, np.inf])
+
+
+def test_realism_is_that_of_equation_5_and_falls_with_distance():
+    real, k = normal(60, 3, seed=2), 4
+    radii = cKDTree(real).query(real, k + 1)[0][:, -1]
+    kept = radii <= np.median(radii)
+    for away in (0.0, 1.0, 4.0):
+        samples = normal(40, 3, mean=away, seed=1)
+        distances = np.linalg.norm(samples[:, None] - real[kept], axis=2)
+        expected = (radii[kept] / distances).max(axis=1)
+        np.testing.assert_allclose(realism_scores(samples, real, k), expected)
+    near, far = (realism_scores(normal(40, 3, mean=m, seed=1), real, k) for m in (0, 4))
+    assert np.median(near) > 1 > far.max()
+
+
+def test_more_than_k_equal_images_hold_just_their_equals():
+    real = np.array([[5.0]] * 4 + [[6.0], [8.0]])
+    scores = realism_scores(np.array([[5.0], [5.5]]), real, 2)
+    assert scores.tolist() == [np.inf, 0]
 
 
 @pytest.mark.parametrize(("mean", "dimensions"), [(0.0, 2), (7.0, 30)])

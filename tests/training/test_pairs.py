@@ -45,6 +45,12 @@ def test_the_first_pairs_are_the_same_for_any_count():
     assert (draw(5, seed=1).tissue != few.tissue).any()
 
 
+def test_pairs_from_any_number_on_are_those_of_the_whole():
+    part, whole = draw(7, first=6), draw(13)
+    for one, other in zip(part, whole, strict=True):
+        np.testing.assert_array_equal(one, other[6:])
+
+
 def test_progress_is_told_pair_by_pair():
     told = []
     draw(11, advance=told.append)
