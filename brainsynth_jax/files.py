@@ -108,6 +108,15 @@ def locked(path: Path, waiting: bool = True) -> Iterator[bool]:
             yield True
 
 
+def check_new_folder(folder: Path, flag: str) -> None:
+    """Raises UserError where a folder, named by a flag, holds something, or is a file."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(
+            f"{flag}={folder} holds something already, and nothing is overwritten. Give a new "
+            "folder, or move it away."
+        )
+
+
 @contextlib.contextmanager
 def filled_folder(folder: Path) -> Iterator[Path]:
     """Gives a folder to fill, which becomes `folder` when all is written, and else is removed.

@@ -192,6 +192,90 @@ def save_dice_curves(
     _save(path, figure)
 
 
+def save_intervals(
+    path: Path,
+    rows: Sequence[tuple[str, float, Sequence[float] | None]],
+    meaning: str,
+    reference: tuple[float, str] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Writes a PNG of one value a row, each with its interval, under each other.
+
+    Args:
+        path: of the picture.
+        rows: (name, value, its interval [low, high] or None); where there are several, the last is
+            all of them together, and set apart.
+        meaning: of the values, with their unit.
+        reference: a value to draw for comparison, and what it means.
+        limits: of the values; None: from 0 on.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    figure = _new_figure(5.4, 1.0 + 0.32 * (len(rows) + (len(rows) > 1)), layout="constrained")
+    axes = figure.add_subplot()
+    places = [*range(len(rows) - 1), len(rows) - 0.5] if len(rows) > 1 else [0]
+    for place, (_, value, interval) in zip(places, rows, strict=True):
+        color = _COLORS[0] if place == int(place) else _COLORS[1]
+        if interval:
+            axes.plot(interval, [place, place], color=color, alpha=0.45, linewidth=4)
+        axes.plot([value], [place], "o", color=color, markersize=6)
+    if reference:
+        level, words = reference
+        axes.axvline(level, color="0.45", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        axes.set_title(words, x=0.5, fontsize=9, color="0.35")
+    axes.set_yticks(places, [_without_formulas(name) for name, _, _ in rows])
+    axes.set_ylim(places[-1] + 0.6, -0.6)
+    axes.set_xlim(*(limits or (0, None)))
+    axes.set_xlabel(meaning, fontsize=10)
+    axes.tick_params(labelsize=10)
+    axes.grid(axis="x", color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(path, figure)
+
+
+def save_roc(path: Path, curves: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> None:
+    """Writes a PNG of ROC curves, with the line on which guessing lies.
+
+    Args:
+        path: of the picture.
+        curves: (name, points of false and true positive rates from (0, 0) to (1, 1)); where there
+            are several, the last is all of them together, and drawn bold.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    lines = -(-len(curves) // 2)
+    figure = _new_figure(5.4, 5.2 + 0.22 * lines, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.45", linewidth=0.9, linestyle=(0, (4, 3)))
+    drawn = []
+    for number, ((_, points), color) in enumerate(
+        zip(curves, itertools.cycle(_COLORS[:-2]), strict=False)
+    ):
+        bold = len(curves) > 1 and number == len(curves) - 1
+        style = {"color": "black", "linewidth": 2.4} if bold else {"color": color, "linewidth": 1.3}
+        drawn += axes.plot(*zip(*points, strict=True), "o-", markersize=3, **style)
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("real slices called synthetic", fontsize=10)
+    axes.set_ylabel("synthetic slices called synthetic", fontsize=10)
+    axes.tick_params(labelsize=10)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    names = [_without_formulas(name) for name, _ in curves]
+    figure.legend(
+        drawn,
+        names,
+        loc="outside lower center",
+        fontsize=9,
+        frameon=False,
+        ncols=min(2, len(names)),
+    )
+    _save(path, figure)
+
+
 def save_growth(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Draws a benchmark's times and memory against what was changed, both axes logarithmic.
 
@@ -376,6 +460,11 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     centre = np.arange(len(values))
     first, last = np.maximum(centre - half, 0), np.minimum(centre + half + 1, len(values))
     return (sums[last] - sums[first]) / (last - first)
+
+
+def _without_formulas(name: str) -> str:
+    """A name as matplotlib draws it letter by letter, and lists it: no $ that opens a formula."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _new_figure(width_inches: float, height_inches: float, **settings: Any) -> Any:

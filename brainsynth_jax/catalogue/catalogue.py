@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import Select, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -76,6 +76,7 @@ class Filter(NamedTuple):
     """Which images are wanted: those for which all that is given holds.
 
     Attributes:
+        numbers: stretches of ids, first and last.
         model: one of `tables.MODELS`.
         run: its folder.
         verdicts: of `copies.VERDICTS`, and None for images that were not compared.
@@ -85,6 +86,7 @@ class Filter(NamedTuple):
         review: one of `tables.REVIEWS` that somebody gave; "none" for images without any.
     """
 
+    numbers: Sequence[tuple[int, int]] | None = None
     model: str | None = None
     run: str | None = None
     verdicts: Sequence[str | None] | None = None
@@ -145,11 +147,36 @@ class Catalogue:
                 added = self._add_batch(origin, batch)
             yield added
 
-    def find(self, wanted: Filter = EVERYTHING, after: int = 0, limit: int = 100) -> list[ImageRow]:
-        """Images in the order in which they came: the first `limit` beyond number `after`."""
-        query = _choose(select(ImageRow), wanted).where(ImageRow.id > after)
+    def find(
+        self,
+        wanted: Filter = EVERYTHING,
+        after: int = 0,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> list[ImageRow]:
+        """Images in the order in which they came.
+
+        The first `limit` beyond number `after`, or the last `limit` below `before`.
+        """
+        query = _choose(select(ImageRow), wanted).limit(limit)
+        if before is None:
+            query = query.where(ImageRow.id > after).order_by(ImageRow.id)
+        else:
+            query = query.where(ImageRow.id < before).order_by(ImageRow.id.desc())
         with self._session() as session:
-            return list(session.scalars(query.order_by(ImageRow.id).limit(limit)))
+            return sorted(session.scalars(query), key=lambda image: image.id)
+
+    def runs(self) -> list[str]:
+        """Folders of all runs that drew images."""
+        with self._session() as session:
+            return list(session.scalars(select(OriginRow.run).distinct().order_by(OriginRow.run)))
+
+    def each(self, wanted: Filter = EVERYTHING) -> Iterator[ImageRow]:
+        """All of them, in the order in which they came, however many they are."""
+        last = 0
+        while found := self.find(wanted, after=last):
+            yield from found
+            last = found[-1].id
 
     def count(self, wanted: Filter = EVERYTHING) -> int:
         """How many images there are."""
@@ -174,7 +201,7 @@ class Catalogue:
         Raises:
             UserError: a file is missing, damaged, or not what came into the catalogue.
         """
-        folder = self.folder / image.batch.folder / str(image.seed)
+        folder = self._folder_of(image)
         pixels = load_pixels(folder, image.number, image.has_mask)
         if content_hash(pixels) != image.content_hash:
             raise UserError(
@@ -182,6 +209,22 @@ class Catalogue:
                 f"since. Put the file back, or make the image again: --reproduce={image.id}"
             )
         return pixels
+
+    def put_back(self, image: ImageRow, pixels: Pixels) -> bool:
+        """Writes an image's files again where they are missing or altered; says whether they were.
+
+        Raises:
+            ValueError: these are other pixels than came in.
+            UserError: the disk refuses.
+        """
+        if content_hash(pixels) != image.content_hash:
+            raise ValueError(f"Image {image.id} has other pixels than these.")
+        try:
+            self.load(image)
+        except UserError:
+            save_pixels(self._folder_of(image), image.number, pixels)
+            return True
+        return False
 
     def review(self, image_id: int, reviewer: str, verdict: str, note: str = "") -> None:
         """Adds what somebody thinks of an image.
@@ -196,6 +239,8 @@ class Catalogue:
                 f"A review needs a name of 1 to {_LONGEST_NAME} characters, and has a note of "
                 f"{_LONGEST_NOTE:,} at most; these have {len(reviewer.strip())} and {len(note):,}."
             )
+        if not reviewer.isprintable() or "\0" in note:
+            raise UserError("A review's name and note are text, without control characters.")
         self.get(image_id)
         with self._session() as session:
             row = ReviewRow(image_id=image_id, reviewer=reviewer, verdict=verdict, note=note)
@@ -205,6 +250,9 @@ class Catalogue:
     def close(self) -> None:
         """Lets go of the database."""
         self._engine.dispose()
+
+    def _folder_of(self, image: ImageRow) -> Path:
+        return self.folder / image.batch.folder / str(image.seed)
 
     def _add_batch(self, origin: Origin, images: Sequence[NewImage]) -> int:
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
@@ -252,6 +300,7 @@ def _choose(query: Select, wanted: Filter) -> Select:
     if wanted.model is not None or wanted.run is not None:
         query = query.join(OriginRow, ImageRow.origin_id == OriginRow.id)
     conditions = {
+        "numbers": _is_numbered,
         "model": lambda value: OriginRow.model == value,
         "run": lambda value: OriginRow.run == value,
         "verdicts": _is_among,
@@ -266,6 +315,12 @@ def _choose(query: Select, wanted: Filter) -> Select:
         if value is not None:
             query = query.where(conditions[name](value))
     return query
+
+
+def _is_numbered(stretches: Sequence[tuple[int, int]]):
+    single = [first for first, last in stretches if first == last]
+    longer = [ImageRow.id.between(*stretch) for stretch in stretches if stretch[0] != stretch[1]]
+    return or_(ImageRow.id.in_(single), *longer)
 
 
 def _is_among(verdicts: Sequence[str | None]):

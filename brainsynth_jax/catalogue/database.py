@@ -56,6 +56,11 @@ def connect(url: str) -> Engine:
         raise unreachable(url, error) from None
 
 
+def is_sqlite(url: str) -> bool:
+    """Whether it names a file of SQLite, by its path or as a URL."""
+    return "://" not in url or url.startswith(f"{_SQLITE}:")
+
+
 def upgrade(engine: Engine) -> None:
     """Brings the tables to this version; new ones are made.
 

@@ -17,8 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-# What made an image: a DCGAN; a CycleGAN's way from a mask to a slice; or, from a real slice, to a
-# mask.
+# What made an image: a DCGAN; a CycleGAN, from a mask to a slice; a CycleGAN, from a slice to a
+# mask. Of the last only the mask is synthetic: the slice is a patient's, its verdict "suspicious".
 MODELS = ("dcgan", "cyclegan-ba", "cyclegan-ab")
 REVIEWS = ("good", "artefact", "implausible")
 
@@ -93,8 +93,9 @@ class ImageRow(Base):
         content_hash: of its pixels and its mask's, hexadecimal SHA-256 (`image_files`).
         has_mask: whether a mask lies beside it.
         realism: the realism score (Kynkaanniemi et al., 2019, equation 5); at 1 or more it lies
-            among the real ones. None where it was not measured, as all below.
-        copy_distance: to the training slice that is nearest, in the space where it is nearer.
+            among the real ones, 1e6 at most. None where it was not measured, as all below.
+        copy_distance: to the training slice whose pixels are nearest, root mean square of [-1, 1]
+            (`evaluation.neighbours.nearest_distances`).
         copy_verdict: one of `evaluation.copies.VERDICTS`.
         tumor_pixels: how many of its mask's are tumour.
         tumor_row, tumor_column: their centre, 0 to 1 from the top and from the left; None without.

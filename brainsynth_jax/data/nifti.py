@@ -126,17 +126,23 @@ def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     )
 
 
-def save_slices(path: Path, slices: np.ndarray, spacing_mm: Sequence[float | None]) -> None:
+def save_slices(
+    path: Path, slices: np.ndarray, spacing_mm: Sequence[float | None], centred: bool = False
+) -> None:
     """Writes slices in display orientation as one volume, slice k at the third index k.
 
     Args:
       path: as `save_volume`'s.
-      slices: (N, H, W) float32, row 0 anterior, column 0 the patient's right.
+      slices: (N, H, W) of a type that NIfTI knows, row 0 anterior, column 0 the patient's right.
       spacing_mm: between slices, rows, columns; 1 where not known (None).
+      centred: the volume's middle is the scanner's 0; else the centre of its first voxel.
     """
     between, row, column = (1.0 if mm is None else mm for mm in spacing_mm)
     volume = slices.T[::-1, ::-1]  # undoes `_as_slices`
-    save_volume(path, volume, np.diag([column, row, between, 1.0]))
+    affine = np.diag([column, row, between, 1.0])
+    if centred:
+        affine[:3, 3] = -affine[:3, :3] @ (np.array(volume.shape) - 1) / 2
+    save_volume(path, volume, affine)
 
 
 def load_scan(

@@ -1,10 +1,12 @@
 """2-D pictures (PNG, JPEG, TIFF) as arrays: the one place that opens and writes them."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import write_atomically
@@ -21,6 +23,9 @@ _GREY_TOLERANCE = 2
 # JPEG rings around a mask's edge; so many pixels have to lie this near to black or white.
 _MASK_PIXELS = 0.99
 _MASK_NEAR = 0.1
+
+# Words in a picture are a tenth of its width high, and no smaller than can be read.
+_WORDS_OF_WIDTH, _LEAST_WORDS = 10, 10
 
 
 def load_grey(path: Path) -> np.ndarray:
@@ -88,11 +93,61 @@ def grey_levels(values: np.ndarray) -> np.ndarray:
     return np.round((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def save_levels(path: Path, levels: np.ndarray) -> None:
-    """Writes (H, W) uint8 as a grey PNG; the folder is made where it is missing."""
+def save_levels(path: Path, levels: np.ndarray, compressed: bool = True) -> None:
+    """Writes (H, W) uint8 as a grey PNG; the folder is made where it is missing.
+
+    Without compression, pictures of one shape have one size in bytes, which tells nothing of them.
+    """
+    write_atomically(path, encode_levels(levels, compressed))
+
+
+def encode_levels(levels: np.ndarray, compressed: bool = True) -> bytes:
+    """The PNG that `save_levels` writes."""
+    return _encode(Image.fromarray(levels), compress_level=-1 if compressed else 0)
+
+
+def encode_overlay(codes: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> bytes:
+    """A PNG to be laid over a picture: the colour of each code, transparent where it has none.
+
+    Args:
+      codes: (H, W) uint8.
+      colours: red, green and blue of some codes, 0 to 255 each.
+    """
+    lookup = np.zeros((256, 4), np.uint8)
+    for code, colour in colours.items():
+        lookup[code] = (*colour, 255)
+    return _encode(Image.fromarray(lookup[codes]))
+
+
+def _encode(picture: Image.Image, **settings: Any) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(levels).save(content, format="PNG")
-    write_atomically(path, content.getvalue())
+    picture.save(content, format="PNG", **settings)
+    return content.getvalue()
+
+
+def write_words(levels: np.ndarray, words: str) -> np.ndarray:
+    """A picture with words in it, white on black, in the middle of its lower edge.
+
+    Args:
+      levels: (H, W) uint8.
+      words: one line.
+
+    Raises:
+      UserError: the words are wider or higher than the picture.
+    """
+    font = ImageFont.load_default(max(_LEAST_WORDS, levels.shape[1] // _WORDS_OF_WIDTH))
+    left, top, right, bottom = font.getbbox(words)
+    width, height = int(right - left) + 2, int(bottom - top) + 2
+    if width > levels.shape[1] or height > levels.shape[0]:
+        raise UserError(
+            f"a picture of {levels.shape[1]} x {levels.shape[0]} pixels has no room for "
+            f"{words!r}, which needs {width} x {height}."
+        )
+    label = Image.new("L", (width, height))
+    ImageDraw.Draw(label).text((1 - left, 1 - top), words, fill=255, font=font)
+    picture = Image.fromarray(levels)
+    picture.paste(label, ((picture.width - width) // 2, picture.height - height))
+    return np.array(picture)
 
 
 def _load(path: Path) -> np.ndarray:

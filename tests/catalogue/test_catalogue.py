@@ -11,39 +11,14 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from made_images import ORIGIN, add, make_image, make_images
 
 from brainsynth_jax.catalogue import catalogue as catalogue_module
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter, NewImage, Origin, Scores
+from brainsynth_jax.catalogue.catalogue import Catalogue, Filter, Origin
 from brainsynth_jax.catalogue.database import connect
 from brainsynth_jax.catalogue.image_files import Pixels, content_hash
 from brainsynth_jax.catalogue.tables import Base
 from brainsynth_jax.errors import UserError
-
-ORIGIN = Origin(
-    model="dcgan",
-    run="runs/dcgan-001",
-    step=10,
-    checkpoint_hash="c" * 64,
-    code_version="0.1.0",
-    options={"width": 8, "seed": 0},
-    data_fingerprint="f" * 64,
-    subjects=["a" * 64, "b" * 64],
-    spacing_mm=[5.0, 1.0, None],
-)
-
-
-def make_image(number, seed=0, masked=False, **scores):
-    rng = np.random.default_rng([seed, number])
-    image, mask = rng.integers(0, 256, (2, 16, 16), np.uint8)
-    return NewImage(seed, number, Pixels(image, mask % 3 if masked else None), Scores(**scores))
-
-
-def make_images(count, **settings):
-    return [make_image(number, **settings) for number in range(count)]
-
-
-def add(catalogue, images, origin=ORIGIN):
-    return sum(catalogue.add(origin, images))
 
 
 @pytest.fixture
@@ -73,6 +48,37 @@ def test_what_comes_in_is_there_for_the_next(opened):
         np.testing.assert_equal(found.mask, image.pixels.mask)
     kept = {name: getattr(rows[0].origin, name) for name in Origin._fields}
     assert Origin(**kept) == ORIGIN
+
+
+def test_images_are_found_from_either_end_and_by_their_numbers(opened):
+    catalogue = opened()
+    add(catalogue, make_images(9))
+
+    def ids(**settings):
+        return [row.id for row in catalogue.find(**settings)]
+
+    assert ids(after=3, limit=2) == [4, 5]
+    assert ids(before=4, limit=2) == [2, 3]
+    assert ids(before=1) == []
+    wanted = Filter(numbers=[(2, 2), (4, 6), (9, 9), (50, 60)])
+    assert ids(wanted=wanted) == [2, 4, 5, 6, 9]
+    assert catalogue.count(wanted) == 5
+    assert [row.id for row in catalogue.each(wanted)] == [2, 4, 5, 6, 9]
+    assert catalogue.runs() == ["runs/dcgan-001"]
+
+
+def test_what_is_missing_or_altered_can_be_put_back(opened):
+    catalogue = opened()
+    images = [make_image(0, masked=True), make_image(1, masked=True)]
+    add(catalogue, images)
+    first, second = catalogue.find()
+    assert not catalogue.put_back(first, images[0].pixels)
+    for path in catalogue.folder.glob("*/0/*-mask.png"):
+        path.unlink()
+    assert catalogue.put_back(first, images[0].pixels)
+    np.testing.assert_equal(catalogue.load(first), images[0].pixels)
+    with pytest.raises(ValueError, match="other pixels"):
+        catalogue.put_back(second, images[0].pixels)
 
 
 def test_an_image_comes_in_once(opened, monkeypatch):

@@ -1,0 +1,1 @@
+"""The catalogue's images as files for other programs, in folders that say what they hold."""

@@ -1,0 +1,1 @@
+"""A catalogue and a reader study in a browser."""

@@ -1,0 +1,1 @@
+"""Do readers tell the synthetic slices from real ones? A study of it, and what it found."""
