@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,14 +156,19 @@ def on_interrupt(way_on: str) -> Iterator[None]:
         raise KeyboardInterrupt(way_on) from None
 
 
-def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+def run(
+    main: Callable[..., None],
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    commands: Sequence[str] = (),
+) -> None:
     """Runs a script's `main`, printing its help when asked and mistakes as one sentence.
 
     Exit status: 0 done, 2 a mistake that the user can mend, 128 + n stopped by signal n.
 
     Args:
-        main: takes no arguments; raises UserError for mistakes.
+        main: takes no arguments, or the command; raises UserError for mistakes.
         presets: named values of flags, shown in the help.
+        commands: words of which one has to come first; none where the script does one thing.
     """
     if {"--help", "-h", "-help", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
         try:
@@ -175,12 +180,20 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
 
     def guarded(arguments: list[str]) -> None:
         try:
-            if len(arguments) > 1:
+            words = arguments[1:]
+            command, strange = words[: bool(commands)], words[bool(commands) :]
+            if strange:
                 raise UserError(
-                    f"{arguments[1]!r} is not a flag. Every option is written --name=value; "
+                    f"{strange[0]!r} is not a flag. Every option is written --name=value; "
                     "--help lists them."
                 )
-            main()
+            if commands and (not command or command[0] not in commands):
+                raise UserError(
+                    f"One of {', '.join(commands)} is needed first"
+                    + (f", not {command[0]!r}" if command else "")
+                    + ". --help explains them."
+                )
+            main(*command)
         except UserError as error:
             _fail(str(error))
         except OSError as error:
@@ -219,6 +232,7 @@ def _exit(status: int) -> None:
 
 
 def _parse(argv: list[str]) -> list[str]:
+    FLAGS.set_gnu_getopt(True)  # flags may come after a command
     try:
         return FLAGS(argv)
     except flags.Error as error:

@@ -4,13 +4,14 @@
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 from brainsynth_jax.data.hygiene import find_certain_harm
 from brainsynth_jax.data.phantom import DEFAULT_SUBJECTS, write_phantom
-from brainsynth_jax.data.prepared import SliceDataset
+from brainsynth_jax.data.prepared import Records, SliceDataset
 from brainsynth_jax.data.scan import Source
 from brainsynth_jax.data.sources import recognise
 from brainsynth_jax.errors import UserError
@@ -53,6 +54,11 @@ def describe_data(dataset: SliceDataset) -> dict:
         "test_subjects": list(dataset.test_subjects),
         "left_out": list(dataset.skipped),
     }
+
+
+def list_spacing(records: Records) -> list[float | None]:
+    """Millimetres between slices, rows and columns, as JSON has them: None where unknown."""
+    return [float(mm) if math.isfinite(mm) else None for mm in records[0]["spacing_mm"]]
 
 
 def note_data(options: SimpleNamespace, dataset: SliceDataset) -> list[str]:

@@ -3,7 +3,6 @@
 `options` holds one attribute for each flag of `dcgan.py`.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from command_line import describe_options
 from dataset import (
     describe_data,
     list_left_out,
+    list_spacing,
     list_subjects,
     open_source,
     parse_slices,
@@ -213,9 +213,7 @@ def parse_augmentations(text: str) -> tuple[str, ...]:
 
 def describe_slices(dataset: SliceDataset) -> dict:
     """What options.json says of the data; the spacing is for those who write made slices."""
-    spacing = dataset.train_a[0]["spacing_mm"]
-    known = [float(mm) if math.isfinite(mm) else None for mm in spacing]
-    return describe_data(dataset) | {"spacing_mm": known}
+    return describe_data(dataset) | {"spacing_mm": list_spacing(dataset.train_a)}
 
 
 def note_devices(options: SimpleNamespace, stored: dict | None, devices: int) -> list[str]:

@@ -1,143 +1,265 @@
-"""Draws new slices with a trained DCGAN.
+"""Draws new slices with a trained run and puts them into a catalogue.
 
   python experiments/generate.py --workdir=runs/dcgan-001 --count=100 --seed=0
+  python experiments/generate.py --workdir=runs/cyclegan-001         # slices with their masks
+  python experiments/generate.py --reproduce=12
 
-Slice k of a seed is the same whatever is drawn with it, in whatever batches and on however many
-devices. Writes the slices, a contact sheet and generated.json, which says how they were made, into
-a folder of their own.
+A DCGAN draws slices from noise; a CycleGAN draws them from masks of training subjects whose tumour
+was moved, scaled and bent (--direction=ba), or proposes masks for slices of held-out subjects
+(--direction=ab). Image k of a seed is the same whatever is drawn with it. Each is scored: how
+realistic it is, how near to a training slice, where its tumour lies. serve.py shows the catalogue
+in a browser, export.py writes it as files.
 """
 
-import json
 import os
-import time
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import command_line
-import jax
 import numpy as np
+from catalogue_flags import define_catalogue_flags, open_catalogue
 from command_line import FLAGS, FlagGroup
-from dcgan_setup import build_model
-from finished_run import load_checkpoint, load_run
+from drawing import Drawing, Drawn, open_dcgan, open_pairs, open_proposals, prepare_dataset
+from finished_run import load_run
+from image_scores import Scorer, make_scorer
+from run_options import Run
 
-from brainsynth_jax.data.nifti import save_slices
-from brainsynth_jax.data.pictures import save_picture
+from brainsynth_jax.catalogue.catalogue import Catalogue, NewImage
+from brainsynth_jax.catalogue.image_files import Pixels, content_hash, file_names, save_pixels
+from brainsynth_jax.catalogue.tables import ImageRow
+from brainsynth_jax.data.masks import render_mask
+from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import filled_folder, write_atomically
 from brainsynth_jax.plots import save_sample_grid
-from brainsynth_jax.progress import Progress, duration
-from brainsynth_jax.training.dcgan import create_dcgan_state
+from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.parallel import check_batch_size, choose_devices
-from brainsynth_jax.training.sampler import Sampler
 
-_SHEET_SLICES, _SHEET_COLUMNS = 100, 10
+# Drawn and scored at a time: of 256 x 256 pixels they take some 300 MB.
+_IMAGES_A_PART = 512
+_SHEET_IMAGES, _SHEET_COLUMNS = 100, 10
+
+define_catalogue_flags()
 
 generation = FlagGroup("Slices")
-generation.string("workdir", None, "Folder of the DCGAN's run. Needed.")
-generation.integer("count", 100, "How many slices to draw.", 1)
-generation.integer("seed", 0, "Seed of the latents.", highest=2**32 - 1)
-generation.integer("first", 0, "Number of the first slice, to go on where another call ended.")
+generation.string("workdir", None, "Folder of the run that draws them. Needed.")
+generation.integer("count", 100, "How many to draw.", 1)
+generation.integer(
+    "seed", 0, "Seed of the latents, or of the masks and their changes.", 0, 2**32 - 1
+)
+generation.integer("first", 0, "Number of the first, to go on where another call ended.")
 generation.choice(
-    "format",
-    "png",
-    ("png", "npz", "nifti"),
-    "A grey PNG a slice, or all in one file: float32 in [-1, 1] in an .npz, or a stack in a NIfTI.",
+    "direction", None, ("ba", "ab"), "Of a CycleGAN: from masks to slices (as without it), or back."
 )
 generation.string(
-    "output_dir",
+    "checkpoint",
     None,
-    "Folder for them, new or empty. Without it: WORKDIR/generated/seed-SEED-from-FIRST.",
+    "best, last, or a step. Without it: a DCGAN's best (nearest to training slices by kernel "
+    "distance), a CycleGAN's last.",
+)
+generation.switch("skip_scores", "Measure nothing but tumours: quicker, and a DCGAN needs no data.")
+generation.integer(
+    "reproduce", 0, "Make the image of this number again and compare it; nothing else is done."
 )
 generation.string(
-    "checkpoint", "best", "best (nearest to training slices by kernel distance), last, or a step."
+    "output_dir", None, "With --reproduce: a folder for the image, to which it is written as well."
 )
-generation.integer("batch_size", 32, "Slices drawn at a time, all devices together.", 1)
-generation.integer("devices", 0, "How many of this machine's devices share them; 0 for all.")
-generation.string(
+
+machine = FlagGroup("Data and machine")
+machine.string("data_dir", None, "Where the run's scans are now, if they have moved.")
+machine.integer("batch_size", 32, "Slices that a DCGAN draws at a time, all devices together.", 1)
+machine.integer("devices", 0, "How many of this machine's devices share them; 0 for all.")
+machine.string(
     "cache_dir",
     os.path.join("~", ".cache", "brainsynth_jax"),
-    "Folder for compiled functions.",
+    "Folder for the phantom, prepared slices and compiled functions.",
 )
 
 
 def main() -> None:
-    """Run folder -> networks -> checkpoint -> slices -> files."""
-    run = load_run(FLAGS.workdir, ("dcgan",))
-    folder = Path(
-        FLAGS.output_dir or run.workdir / "generated" / f"seed-{FLAGS.seed}-from-{FLAGS.first}"
-    ).expanduser()
-    check_output(folder)
-    devices = choose_devices(FLAGS.devices)
-    check_batch_size(FLAGS.batch_size, len(devices))
-    command_line.use_cache(Path(FLAGS.cache_dir).expanduser())
+    """Run folder -> networks and data -> images -> scores -> catalogue."""
+    cache_dir = Path(FLAGS.cache_dir).expanduser()
+    if FLAGS.reproduce:
+        catalogue = open_catalogue()
+        command_line.use_cache(cache_dir)
+        reproduce(catalogue, catalogue.get(FLAGS.reproduce), cache_dir)
+        return
+    run = load_run(FLAGS.workdir, ("dcgan", "cyclegan"), FLAGS.data_dir)
+    model = choose_model(run)
+    catalogue = open_catalogue(must_exist=False)
+    command_line.use_cache(cache_dir)
+    scored = not FLAGS.skip_scores
+    dataset = prepare_dataset(run, cache_dir) if scored or model != "dcgan" else None
+    checkpoint = FLAGS.checkpoint or ("best" if model == "dcgan" else "last")
+    drawing = open_drawing(run, model, checkpoint, FLAGS.seed, dataset)
+    check_count(drawing)
+    score = make_scorer(run, model, dataset if scored else None, cache_dir)
+    fill(catalogue, drawing, score, run.workdir)
 
-    model = build_model(run.options, steps_per_epoch=1)
-    create_state = partial(create_dcgan_state, model, jax.random.key(0))
-    state = load_checkpoint(FLAGS.checkpoint, run.workdir, create_state)
-    sampler = Sampler(model, run.options.sample_dropout, devices, FLAGS.batch_size)
-    weights = sampler.load(state)
-    sampler.draw(weights, FLAGS.seed, 1)  # compiles
-    started = time.monotonic()
-    with Progress("Drawing", FLAGS.count, "slice") as progress:
-        images = sampler.draw(weights, FLAGS.seed, FLAGS.count, FLAGS.first, progress.advance)
-    seconds = time.monotonic() - started
 
-    about = {
-        "run": str(run.workdir.absolute()),
-        "checkpoint": FLAGS.checkpoint,
-        "step": int(state.step),
-        "weights": "raw" if state.average is None else "ema",
-        "sample_dropout": run.options.sample_dropout,
-        "seed": FLAGS.seed,
-        "first": FLAGS.first,
-        "count": FLAGS.count,
-        "format": FLAGS.format,
-        "use": "Synthetic images. Research use only; not for diagnosis.",
-    }
-    with filled_folder(folder) as unfinished:
-        write_slices(unfinished, images, run.stored["data"]["spacing_mm"])
-        write_sheet(unfinished / "contact_sheet.png", images[:_SHEET_SLICES])
-        described = (json.dumps(about, indent=2) + "\n").encode()
-        write_atomically(unfinished / "generated.json", described)
+def choose_model(run: Run) -> str:
+    """What the run is to draw, one of `catalogue.tables.MODELS`."""
+    if run.stored["script"] == "cyclegan":
+        return f"cyclegan-{FLAGS.direction or 'ba'}"
+    if FLAGS.direction:
+        raise UserError(
+            f"--direction={FLAGS.direction}: the run in {run.workdir} is a DCGAN's, which draws "
+            "from noise. Leave the flag out, or give a CycleGAN's run."
+        )
+    return "dcgan"
+
+
+def open_drawing(
+    run: Run,
+    model: str,
+    checkpoint: str,
+    seed: int,
+    dataset: SliceDataset | None,
+    images_a_call: int | None = None,
+) -> Drawing:
+    """The images of a run; a DCGAN's by --devices, so many at a time or --batch_size."""
+    if model == "cyclegan-ba":
+        return open_pairs(run, checkpoint, seed, dataset)
+    if model == "cyclegan-ab":
+        return open_proposals(run, checkpoint, dataset)
+    devices, images_a_call = choose_devices(FLAGS.devices), images_a_call or FLAGS.batch_size
+    check_batch_size(images_a_call, len(devices))
+    return open_dcgan(run, checkpoint, seed, images_a_call, devices)
+
+
+def check_count(drawing: Drawing) -> None:
+    """Raises UserError where there are not so many."""
+    if drawing.most is not None and FLAGS.first + FLAGS.count > drawing.most:
+        raise UserError(
+            f"--first={FLAGS.first} --count={FLAGS.count}: the held-out subjects have "
+            f"{drawing.most} slices. Ask for --count={max(drawing.most - FLAGS.first, 0)} at most."
+        )
+
+
+def fill(catalogue: Catalogue, drawing: Drawing, score: Scorer, workdir: Path) -> None:
+    """Draws --count images into the catalogue, and the first of them on a sheet; says so."""
+    verdicts, shown = Counter(), []
+
+    def images(progress: Progress) -> Iterator[NewImage]:
+        end = FLAGS.first + FLAGS.count
+        for first in range(FLAGS.first, end, _IMAGES_A_PART):
+            drawn = drawing.draw(first, min(_IMAGES_A_PART, end - first))
+            if not shown:
+                shown.append(drawn)
+            numbered = enumerate(zip(list_pixels(drawn), score(drawn), strict=True), start=first)
+            for number, (pixels, scores) in numbered:
+                verdicts[scores.copy_verdict] += 1
+                yield NewImage(FLAGS.seed, number, pixels, scores)
+                progress.advance(1)
+
+    with Progress("Drawing", FLAGS.count, "image") as progress:
+        added = sum(catalogue.add(drawing.origin, images(progress)))
+    last = FLAGS.first + FLAGS.count - 1
+    step = drawing.origin.step
+    sheet = f"{drawing.origin.model}-step-{step}-seed-{FLAGS.seed}-images-{FLAGS.first}-{last}.png"
+    path = workdir / "generated" / sheet
+    save_sheet(path, shown[0])
+    known = FLAGS.count - added
     print(
-        f"{FLAGS.count} slices of step {state.step} in {duration(seconds)} "
-        f"({60 * FLAGS.count / seconds:,.0f} a minute, files not counted). Look at "
-        f"{folder / 'contact_sheet.png'}"
+        f"{added} new images of step {step} in {FLAGS.database}"
+        + (f" ({known} were there already)" if known else "")
+        + f". {describe_verdicts(verdicts)}\nLook at {path}, or at all of them: "
+        f"python experiments/serve.py --database={FLAGS.database}"
     )
 
 
-def check_output(folder: Path) -> None:
-    """Raises UserError where the slices would meet something that is there already."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(
-            f"{folder} holds something already, and nothing is overwritten. Choose another "
-            "--output_dir, --seed or --first, or move it away."
+def list_pixels(drawn: Drawn) -> list[Pixels]:
+    """An image after the other."""
+    masks = [None] * len(drawn.images) if drawn.masks is None else drawn.masks
+    return [Pixels(image, mask) for image, mask in zip(drawn.images, masks, strict=True)]
+
+
+def describe_verdicts(verdicts: Counter) -> str:
+    """ "Copies of training slices: 97 fresh, 3 near." """
+    if set(verdicts) == {None}:
+        return (
+            "Whether they copy training slices is not known: by --skip_scores, or because fewer "
+            "than two subjects are held out to judge by."
         )
+    listed = ", ".join(
+        f"{count} {verdict or 'not compared'}" for verdict, count in verdicts.items()
+    )
+    return f"Copies of training slices: {listed}."
 
 
-def write_slices(folder: Path, images: np.ndarray, spacing_mm: list[float | None]) -> None:
-    """Writes (N, S, S, 1) images in [-1, 1] as --format says."""
-    if FLAGS.format == "png":
-        for number, image in enumerate(images[..., 0], start=FLAGS.first):
-            save_picture(folder / f"slice_{number:06d}.png", image)
-    elif FLAGS.format == "npz":
-        np.savez_compressed(
-            folder / "slices.npz", images=images[..., 0], seed=FLAGS.seed, first=FLAGS.first
-        )
-    else:
-        save_slices(folder / "slices.nii.gz", images[..., 0], spacing_mm)
-
-
-def write_sheet(path: Path, images: np.ndarray) -> None:
-    """A picture of all of them."""
-    rows = [
-        images[start : start + _SHEET_COLUMNS, ..., 0]
-        for start in range(0, len(images), _SHEET_COLUMNS)
-    ]
-    blank = np.full(images.shape[1:3], -1.0, np.float32)
-    columns = min(_SHEET_COLUMNS, len(images))
-    rows = [[*row, *[blank] * (columns - len(row))] for row in rows]
+def save_sheet(path: Path, drawn: Drawn) -> None:
+    """A picture of the first images; each row of them has its masks below."""
+    images = drawn.images[:_SHEET_IMAGES] / np.float32(127.5) - 1
+    blank = np.full(images.shape[1:], -1.0, np.float32)
+    columns, rows = min(_SHEET_COLUMNS, len(images)), []
+    for start in range(0, len(images), _SHEET_COLUMNS):
+        row = list(images[start : start + columns])
+        rows.append(row + [blank] * (columns - len(row)))
+        if drawn.masks is not None:
+            masks = drawn.masks[start : start + len(row)]
+            row = list(render_mask(masks, "tumor_in_brain", "classes"))
+            rows.append(row + [blank] * (columns - len(row)))
     save_sample_grid(path, rows, [""] * columns)
+
+
+def reproduce(catalogue: Catalogue, image: ImageRow, cache_dir: Path) -> None:
+    """Makes one image again, and puts it back where the catalogue's own is gone or altered.
+
+    Raises:
+        UserError: the run or its weights are gone, or the image comes out differently.
+    """
+    origin = image.origin
+    script = origin.model.partition("-")[0]
+    run = load_run(FLAGS.workdir or origin.run, (script,), FLAGS.data_dir)
+    dataset = prepare_dataset(run, cache_dir) if script == "cyclegan" else None
+    images_a_call = origin.options["drawing"].get("images_a_call")
+    drawing = open_drawing(run, origin.model, str(origin.step), image.seed, dataset, images_a_call)
+    if drawing.origin.checkpoint_hash != origin.checkpoint_hash:
+        raise UserError(
+            f"Image {image.id} was drawn by other weights than those of step {origin.step} in "
+            f"{run.workdir}. If its run has moved, give --workdir."
+        )
+    (pixels,) = list_pixels(drawing.draw(image.number, 1))
+    if content_hash(pixels) != image.content_hash:
+        raise UserError(
+            f"Image {image.id} comes out differently{compare(catalogue, image, pixels)}. It was "
+            f"made by version {origin.code_version}, this is {drawing.origin.code_version}; other "
+            "versions, devices and processors round differently."
+        )
+    if FLAGS.output_dir:
+        write_copy(Path(FLAGS.output_dir).expanduser(), image.id, pixels)
+    put_back = catalogue.put_back(image, pixels)
+    print(
+        f"Image {image.id}, made again, is the same pixel by pixel (SHA-256 {image.content_hash})."
+        + (" Its file was missing or altered, and was put back." if put_back else "")
+    )
+
+
+def write_copy(folder: Path, number: int, pixels: Pixels) -> None:
+    """Writes an image into a folder, where nothing of its name may be.
+
+    Raises:
+        UserError: there is.
+    """
+    if taken := [name for name in file_names(number) if (folder / name).exists()]:
+        raise UserError(
+            f"{folder / taken[0]} is there already, and nothing is overwritten. Choose another "
+            "--output_dir."
+        )
+    save_pixels(folder, number, pixels)
+
+
+def compare(catalogue: Catalogue, image: ImageRow, pixels: Pixels) -> str:
+    """By how much a remade image differs from the one that is kept, where that is whole."""
+    try:
+        kept = catalogue.load(image)
+    except UserError:
+        return ""
+    apart = np.abs(kept.image.astype(int) - pixels.image)
+    words = f": {np.count_nonzero(apart)} of {apart.size} pixels by up to {apart.max()} of 255"
+    if kept.mask is not None:
+        words += f", {np.count_nonzero(kept.mask != pixels.mask)} of its mask"
+    return words
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def start(cache_dir):
                 *plainly,
                 sys.executable,
                 ROOT / f"experiments/{script}.py",
-                f"--cache_dir={cache}",
+                *([f"--cache_dir={cache}"] if cache else []),
                 *flags,
             ],
             cwd=cwd,

@@ -1,0 +1,91 @@
+"""The flags of scripts that a browser talks to, and the server behind them."""
+
+import ipaddress
+import secrets
+import socket
+from typing import Any
+
+from command_line import FLAGS, FlagGroup
+
+from brainsynth_jax.errors import UserError
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+
+def define_server_flags() -> None:
+    """Where the server listens, and for whom."""
+    group = FlagGroup("Server")
+    group.string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.")
+    group.integer("port", 8765, "Port to listen on; 0 for any that is free.", 0, 65535)
+    group.string(
+        "token",
+        None,
+        "What a browser has to show. Without it: none is needed on this machine, and with another "
+        "--host one is made up and printed.",
+    )
+
+
+def import_pages() -> None:
+    """Raises UserError where the packages that pages need are not installed."""
+    try:
+        import fastapi  # noqa: F401
+        import multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"Pages need {error.name}, which is not installed: pip install -e '.[pages]'"
+        ) from None
+
+
+def serve(app: Any) -> None:
+    """Answers browsers until it is stopped.
+
+    Args:
+        app: an ASGI application.
+
+    Raises:
+        UserError: the address cannot be listened on.
+    """
+    import uvicorn
+
+    from brainsynth_jax.catalogue.pages.guard import Guard
+
+    is_own = _is_loopback(FLAGS.host)
+    token = FLAGS.token or (None if is_own else secrets.token_urlsafe(16))
+    with _listen(FLAGS.host, FLAGS.port) as listening:
+        port = listening.getsockname()[1]
+        name = FLAGS.host if is_own else socket.gethostname()
+        shown = f"[{name}]" if ":" in name else name
+        print(f"Open http://{shown}:{port}/" + (f"?token={token}" if token else ""), flush=True)
+        if not is_own:
+            print(
+                "Nothing is encrypted on the way: use it in a network that you trust, or through "
+                f"ssh -L {port}:127.0.0.1:{port}.",
+                flush=True,
+            )
+        print("Ctrl-C ends it.", flush=True)
+        guarded = Guard(app, _LOOPBACK_NAMES if is_own else ("*",), token)
+        config = uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UserError(
+            f"--host={host} --port={port} cannot be listened on ({error.strerror or error}). "
+            "Choose another port, --port=0 for any that is free."
+        ) from error
+    return listening
