@@ -20,6 +20,7 @@ from finished_run import load_run
 from web_server import define_server_flags, import_pages, serve
 
 from brainsynth_jax.catalogue.catalogue import Catalogue
+from brainsynth_jax.catalogue.exports.selection import tell_kept
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.static_copy import write_static_copy
 from brainsynth_jax.catalogue.tables import ImageRow
@@ -72,7 +73,8 @@ def write_pages(catalogue: Catalogue, folder: Path) -> None:
     selection = write_static_copy(
         catalogue, read_filter(), folder, FLAGS.database, FLAGS.include_suspected_copies
     )
-    print(f"{selection.describe()}\nOpen {folder / 'index.html'}")
+    print(f"{selection.images:,} images. {' '.join(tell_kept(selection))}")
+    print(f"Open {folder / 'index.html'}")
 
 
 def make_find_nearest(cache_dir: Path):

@@ -9,7 +9,7 @@ from typing import Any
 from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.exports.formats import Format
 from brainsynth_jax.catalogue.exports.items import COLUMNS, LABEL, Item, load_items, modality_of
-from brainsynth_jax.catalogue.exports.selection import Selection
+from brainsynth_jax.catalogue.exports.selection import Selection, tell_kept
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import check_new_folder, filled_folder, write_atomically
 
@@ -58,11 +58,11 @@ def export(
         first = next(leaving, None)
         if first is None:
             raise UserError(
-                f"No image of those asked for can be exported. {' '.join(_tell_kept(selection))} "
+                f"No image of those asked for can be exported. {' '.join(tell_kept(selection))} "
                 "Ask for others; --help lists the filters."
             )
         form.write(unfinished, chain([first], leaving))
-        said = _tell_left(selection, masks, labels) + _tell_kept(selection)
+        said = _tell_left(selection, masks, labels) + tell_kept(selection)
         if form.caution:
             said.append(form.caution)
         write_atomically(unfinished / README, _describe(selection, form, said).encode())
@@ -84,18 +84,6 @@ def _tell_left(selection: Selection, masks: int, labels: int) -> list[str]:
     if labels:
         said.append(f"With the word {LABEL} in the pixels: {labels}.")
     return said
-
-
-def _tell_kept(selection: Selection) -> list[str]:
-    reasons = {
-        "suspected copies of training slices; --include_suspected_copies lets them go": (
-            selection.kept_suspected
-        ),
-        "slices of patients, of which only the mask is synthetic": selection.kept_patients,
-        "without a mask, which this format needs": selection.kept_unmasked,
-    }
-    said = [f"Kept out: {count} ({reason})." for reason, count in reasons.items() if count]
-    return said or ["Kept out: none."]
 
 
 def _describe(selection: Selection, form: Format, said: Sequence[str]) -> str:

@@ -74,3 +74,16 @@ def select(
         needs_mask: images without a mask stay.
     """
     return Selection(catalogue, wanted, include_suspected_copies, needs_mask)
+
+
+def tell_kept(selection: Selection) -> list[str]:
+    """Sentences on the images that stayed, and why."""
+    reasons = {
+        "suspected copies of training slices; --include_suspected_copies lets them go": (
+            selection.kept_suspected
+        ),
+        "slices of patients, of which only the mask is synthetic": selection.kept_patients,
+        "without a mask, which this format needs": selection.kept_unmasked,
+    }
+    said = [f"Kept out: {count} ({reason})." for reason, count in reasons.items() if count]
+    return said or ["Kept out: none."]
