@@ -35,8 +35,8 @@ from brainsynth_jax.plots import save_sample_grid
 from brainsynth_jax.progress import Progress
 from brainsynth_jax.training.parallel import check_batch_size, choose_devices
 
-# Drawn and scored at a time: of 256 x 256 pixels they take some 300 MB.
-_IMAGES_A_PART = 512
+# Scored at a time: of 256 x 256 pixels they take some 300 MB. A piece of them is drawn at a time.
+_IMAGES_A_PART, _IMAGES_A_PIECE = 512, 64
 _SHEET_IMAGES, _SHEET_COLUMNS = 100, 10
 
 define_catalogue_flags()
@@ -143,14 +143,13 @@ def fill(catalogue: Catalogue, drawing: Drawing, score: Scorer, workdir: Path) -
     def images(progress: Progress) -> Iterator[NewImage]:
         end = FLAGS.first + FLAGS.count
         for first in range(FLAGS.first, end, _IMAGES_A_PART):
-            drawn = drawing.draw(first, min(_IMAGES_A_PART, end - first))
+            drawn = draw(drawing, first, min(first + _IMAGES_A_PART, end), progress)
             if not shown:
                 shown.append(drawn)
             numbered = enumerate(zip(list_pixels(drawn), score(drawn), strict=True), start=first)
             for number, (pixels, scores) in numbered:
                 verdicts[scores.copy_verdict] += 1
                 yield NewImage(FLAGS.seed, number, pixels, scores)
-                progress.advance(1)
 
     with Progress("Drawing", FLAGS.count, "image") as progress:
         added = sum(catalogue.add(drawing.origin, images(progress)))
@@ -166,6 +165,16 @@ def fill(catalogue: Catalogue, drawing: Drawing, score: Scorer, workdir: Path) -
         + f". {describe_verdicts(verdicts)}\nLook at {path}, or at all of them: "
         f"python experiments/serve.py --database={FLAGS.database}"
     )
+
+
+def draw(drawing: Drawing, first: int, end: int, progress: Progress) -> Drawn:
+    """Images `first` to `end - 1`."""
+    pieces = []
+    for start in range(first, end, _IMAGES_A_PIECE):
+        pieces.append(drawing.draw(start, min(_IMAGES_A_PIECE, end - start)))
+        progress.advance(len(pieces[-1].images))
+    masks = None if pieces[0].masks is None else np.concatenate([piece.masks for piece in pieces])
+    return Drawn(np.concatenate([piece.images for piece in pieces]), masks)
 
 
 def list_pixels(drawn: Drawn) -> list[Pixels]:

@@ -269,5 +269,6 @@ def test_a_static_copy_stands_alone(filled, tmp_path):
     for page in folder.glob("*.html"):
         text = page.read_text()
         assert "<form" not in text
+        assert "runs/" not in text, "no folder is named"
         for address in re.findall(r'(?:href|src)="([^"#]+)"', text):
             assert address == "data:," or (folder / address).is_file(), address

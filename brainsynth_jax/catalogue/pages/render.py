@@ -86,20 +86,23 @@ def list_choices(runs: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def describe(shown: Shown, database: str) -> dict[str, Any]:
+def describe(shown: Shown, database: str, leaves: bool = False) -> dict[str, Any]:
     """What `image.html` shows of an image.
 
     Args:
         shown: the image.
         database: as --database takes it.
+        leaves: the page is given away; so it names no folder, and no option, which may name some.
     """
     row = shown.row
-    flags = row.origin.options.get("flags", {})
+    flags = {} if leaves else row.origin.options.get("flags", {})
+    run = Path(row.origin.run)
     verdict = _VERDICT_WORDS[row.copy_verdict]
     if row.origin.model == "cyclegan-ab":
         verdict = "a real slice, of which only the mask is synthetic: it is no image to give away"
     return {
         "shown": shown,
+        "run": run.name if leaves else str(run),
         "verdict_words": verdict,
         "classes": _name_classes(shown.pixels),
         "place": _describe_place(row),

@@ -85,7 +85,7 @@ def _write_image(
         later=_LINKS.image(following[row.id]) if row.id in following else None,
         nearest=None,
         may_review=False,
-        **describe(shown, database),
+        **describe(shown, Path(database).name, leaves=True),
     )
     (folder / _LINKS.image(row.id)).write_text(page, encoding="utf-8")
     if pixels is not None:
