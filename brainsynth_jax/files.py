@@ -109,11 +109,16 @@ def locked(path: Path, waiting: bool = True) -> Iterator[bool]:
 
 
 def check_new_folder(folder: Path, flag: str) -> None:
-    """Raises UserError where a folder, named by a flag, holds something, or is a file."""
+    """Raises UserError where `filled_folder` could not make a folder that a flag names."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(
             f"{flag}={folder} holds something already, and nothing is overwritten. Give a new "
             "folder, or move it away."
+        )
+    if folder.is_dir() and (folder.resolve() == Path.cwd() or os.path.ismount(folder)):
+        raise UserError(
+            f"{flag}={folder} is a disk of its own or the folder that you are in, and cannot be "
+            "replaced by a filled one. Name a new folder inside it."
         )
 
 
@@ -124,6 +129,7 @@ def filled_folder(folder: Path) -> Iterator[Path]:
     `folder` is new or empty. Raises OSError when the disk refuses, or where another process is
     filling it or was killed while it did.
     """
+    folder = Path(folder).resolve()
     unfinished = folder.with_name(folder.name + ".incomplete")
     unfinished.mkdir(parents=True)
     try:

@@ -1,17 +1,19 @@
 """The catalogue that a script works on, and which of its images are wanted."""
 
+import os
 import re
 from pathlib import Path
 
 from command_line import FLAGS, FlagGroup
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import HALVES, Catalogue, Filter
 from brainsynth_jax.catalogue.database import is_sqlite
 from brainsynth_jax.catalogue.tables import MODELS, REVIEWS
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.evaluation.copies import VERDICTS
 
 _MOST_STRETCHES = 500  # databases answer no question of any length
-_VERDICTS = ("fresh", "near", "suspicious", "unknown")
+_UNKNOWN = "unknown"
 
 
 def define_catalogue_flags() -> None:
@@ -30,18 +32,37 @@ def define_catalogue_flags() -> None:
     )
 
 
-def define_filter_flags() -> None:
-    """Which images are wanted."""
+def define_run_flags(what: str) -> None:
+    """Where the run is that drew the images, for a script that needs its slices.
+
+    Args:
+        what: its slices are for, the group's title.
+    """
+    group = FlagGroup(what)
+    group.string("workdir", None, "Where the run's folder is now, if it has moved.")
+    group.string("data_dir", None, "Where its scans are now, if they have moved.")
+    group.string(
+        "cache_dir",
+        os.path.join("~", ".cache", "brainsynth_jax"),
+        "Folder for the phantom and prepared slices.",
+    )
+
+
+def define_filter_flags() -> list[str]:
+    """Which images are wanted; gives the flags' names."""
     group = FlagGroup("Which images")
     group.string("images", None, "Numbers of images, such as 3,10-19. Without it: all.")
     group.choice("model", None, MODELS, "What drew them; of a CycleGAN, from masks or to masks.")
     group.string("run", None, "Only those of the run in this folder.")
-    group.choice("verdict", None, _VERDICTS, "Only those of this verdict on copies.")
+    group.choice("verdict", None, (*VERDICTS, _UNKNOWN), "Only those of this verdict on copies.")
     group.number("least_realism", 0, "Only those of this realism score or more.")
     group.integer("least_tumor", 0, "Only those whose mask has so many pixels of tumour.")
+    group.integer("most_tumor", 0, "Only those whose mask has no more pixels of it; 0 for any.")
+    group.choice("place", None, tuple(HALVES), "Only those whose tumour's centre lies there.")
     group.choice(
         "review", None, (*REVIEWS, "none"), "Only those that somebody gave this; none: nobody any."
     )
+    return group.names
 
 
 def open_catalogue(must_exist: bool = True) -> Catalogue:
@@ -78,14 +99,16 @@ def read_filter() -> Filter:
     """
     verdicts = None
     if FLAGS.verdict is not None:
-        verdicts = [None if FLAGS.verdict == "unknown" else FLAGS.verdict]
+        verdicts = [None if FLAGS.verdict == _UNKNOWN else FLAGS.verdict]
     return Filter(
         numbers=parse_numbers(FLAGS.images) if FLAGS.images is not None else None,
         model=FLAGS.model,
-        run=FLAGS.run and str(Path(FLAGS.run).expanduser().absolute()),
+        run=FLAGS.run and str(Path(FLAGS.run).expanduser().resolve()),
         verdicts=verdicts,
         least_realism=FLAGS.least_realism or None,
         least_tumor=FLAGS.least_tumor or None,
+        most_tumor=FLAGS.most_tumor or None,
+        **HALVES.get(FLAGS.place, {}),
         review=FLAGS.review,
     )
 

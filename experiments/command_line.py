@@ -108,6 +108,17 @@ def given_flags() -> dict[str, Any]:
     }
 
 
+def refuse_flags(names: Sequence[str], why: str) -> None:
+    """Raises UserError where one of the flags is given, which would do nothing.
+
+    Args:
+        names: of the flags.
+        why: the rest of the sentence.
+    """
+    if strange := [f"--{name}" for name in names if name in given_flags()]:
+        raise UserError(f"{', '.join(strange)}: {why}. Leave it out.")
+
+
 def resolve_flags(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Every flag's value: from the first layer that has it, else its default."""
     return {

@@ -22,12 +22,11 @@ from brainsynth_jax.data.pictures import grey_levels
 from brainsynth_jax.data.pipeline import load_slices
 from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.training.calls import aligned_calls
 from brainsynth_jax.training.cyclegan import create_cyclegan_state
 from brainsynth_jax.training.dcgan import create_dcgan_state
-from brainsynth_jax.training.pairs import draw_from_masks
+from brainsynth_jax.training.pairs import IMAGES_A_CALL, draw_from_masks
 from brainsynth_jax.training.sampler import Sampler
-
-_PROPOSALS_A_CALL = 8
 
 
 class Drawn(NamedTuple):
@@ -48,11 +47,13 @@ class Drawing(NamedTuple):
     Attributes:
         origin: what draws them.
         draw: (number of the first, how many) -> images; image k is the same in any company.
+        images_a_call: drawn at a time: stretches that end at its multiples waste nothing.
         most: so many there are; None for no end.
     """
 
     origin: Origin
     draw: Callable[[int, int], Drawn]
+    images_a_call: int
     most: int | None = None
 
 
@@ -100,7 +101,7 @@ def open_dcgan(
         run.stored["data"]["spacing_mm"],
         {"images_a_call": images_a_call, "devices": len(devices)},
     )
-    return Drawing(origin, draw)
+    return Drawing(origin, draw, images_a_call)
 
 
 def open_pairs(run: Run, checkpoint: str, seed: int, dataset: SliceDataset) -> Drawing:
@@ -142,7 +143,7 @@ def open_pairs(run: Run, checkpoint: str, seed: int, dataset: SliceDataset) -> D
             masks = np.where(is_tumor(masks), np.uint8(TUMOR), masks)
         return Drawn(grey_levels(drawn.images[..., 0]), masks)
 
-    return Drawing(_describe_cyclegan(run, "cyclegan-ba", state, dataset), draw)
+    return Drawing(_describe_cyclegan(run, "cyclegan-ba", state, dataset), draw, IMAGES_A_CALL)
 
 
 def open_proposals(run: Run, checkpoint: str, dataset: SliceDataset) -> Drawing:
@@ -159,23 +160,20 @@ def open_proposals(run: Run, checkpoint: str, dataset: SliceDataset) -> Drawing:
     generate, state = _load_generator(run, checkpoint)
     params, records = state.best_generators["ab"], dataset.test_a
 
-    def draw(first: int, count: int) -> Drawn:
-        slices = load_slices(
-            records.take(np.arange(first, first + count)),
-            dataset.paired,
-            run.options.mask_style,
-            run.options.mask_classes,
-        )
-        pictures = np.concatenate(
-            [
-                np.asarray(generate(params, slices.image[start : start + _PROPOSALS_A_CALL]))
-                for start in range(0, count, _PROPOSALS_A_CALL)
-            ]
-        )
-        tumor = decode_tumor(pictures[..., 0], run.options.mask_style, run.options.mask_classes)
-        return Drawn(grey_levels(slices.image[..., 0]), tumor * np.uint8(TUMOR))
+    style, classes = run.options.mask_style, run.options.mask_classes
 
-    return Drawing(_describe_cyclegan(run, "cyclegan-ab", state, dataset), draw, len(records))
+    def draw(first: int, count: int) -> Drawn:
+        images, masks = [], []
+        for start, wanted in aligned_calls(first, count, IMAGES_A_CALL):
+            places = np.arange(start, min(start + IMAGES_A_CALL, len(records)))
+            slices = load_slices(records.take(places), dataset.paired, style, classes)
+            pictures = np.asarray(generate(params, slices.image))
+            images.append(grey_levels(slices.image[wanted, ..., 0]))
+            masks.append(decode_tumor(pictures[wanted, ..., 0], style, classes) * np.uint8(TUMOR))
+        return Drawn(np.concatenate(images), np.concatenate(masks))
+
+    origin = _describe_cyclegan(run, "cyclegan-ab", state, dataset)
+    return Drawing(origin, draw, IMAGES_A_CALL, len(records))
 
 
 def _load_generator(run: Run, checkpoint: str) -> tuple[Callable, Any]:
@@ -203,7 +201,7 @@ def _describe(
     data = run.stored["data"]
     return Origin(
         model=model,
-        run=str(run.workdir.absolute()),
+        run=str(run.workdir.resolve()),
         step=int(state.step),
         checkpoint_hash=_hash_weights(weights),
         code_version=_code_version(),

@@ -33,10 +33,11 @@ from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.plots import save_sample_grid
 from brainsynth_jax.progress import Progress
+from brainsynth_jax.training.calls import cut_at_multiples
 from brainsynth_jax.training.parallel import check_batch_size, choose_devices
 
-# Scored at a time: of 256 x 256 pixels they take some 300 MB. A piece of them is drawn at a time.
-_IMAGES_A_PART, _IMAGES_A_PIECE = 512, 64
+# Scored at a time, at least: of 256 x 256 pixels they take some 300 MB.
+_IMAGES_A_PART = 512
 _SHEET_IMAGES, _SHEET_COLUMNS = 100, 10
 
 define_catalogue_flags()
@@ -91,10 +92,12 @@ def main() -> None:
     scored = not FLAGS.skip_scores
     dataset = prepare_dataset(run, cache_dir) if scored or model != "dcgan" else None
     checkpoint = FLAGS.checkpoint or ("best" if model == "dcgan" else "last")
-    drawing = open_drawing(run, model, checkpoint, FLAGS.seed, dataset)
+    # Of a seed there are no other proposals: the slices are those of the data, in their order.
+    seed = 0 if model == "cyclegan-ab" else FLAGS.seed
+    drawing = open_drawing(run, model, checkpoint, seed, dataset)
     check_count(drawing)
     score = make_scorer(run, model, dataset if scored else None, cache_dir)
-    fill(catalogue, drawing, score, run.workdir)
+    fill(catalogue, drawing, score, seed, run.workdir)
 
 
 def choose_model(run: Run) -> str:
@@ -132,46 +135,47 @@ def check_count(drawing: Drawing) -> None:
     if drawing.most is not None and FLAGS.first + FLAGS.count > drawing.most:
         raise UserError(
             f"--first={FLAGS.first} --count={FLAGS.count}: the held-out subjects have "
-            f"{drawing.most} slices. Ask for --count={max(drawing.most - FLAGS.first, 0)} at most."
+            f"{drawing.most} slices, numbered from 0. Ask for no more, at most --first=0 "
+            f"--count={drawing.most}."
         )
 
 
-def fill(catalogue: Catalogue, drawing: Drawing, score: Scorer, workdir: Path) -> None:
+def fill(catalogue: Catalogue, drawing: Drawing, score: Scorer, seed: int, workdir: Path) -> None:
     """Draws --count images into the catalogue, and the first of them on a sheet; says so."""
     verdicts, shown = Counter(), []
 
     def images(progress: Progress) -> Iterator[NewImage]:
-        end = FLAGS.first + FLAGS.count
-        for first in range(FLAGS.first, end, _IMAGES_A_PART):
-            drawn = draw(drawing, first, min(first + _IMAGES_A_PART, end), progress)
+        part = -(-_IMAGES_A_PART // drawing.images_a_call) * drawing.images_a_call
+        for first, end in cut_at_multiples(FLAGS.first, FLAGS.first + FLAGS.count, part):
+            drawn = draw(drawing, first, end, progress)
             if not shown:
                 shown.append(drawn)
             numbered = enumerate(zip(list_pixels(drawn), score(drawn), strict=True), start=first)
             for number, (pixels, scores) in numbered:
                 verdicts[scores.copy_verdict] += 1
-                yield NewImage(FLAGS.seed, number, pixels, scores)
+                yield NewImage(seed, number, pixels, scores)
 
     with Progress("Drawing", FLAGS.count, "image") as progress:
         added = sum(catalogue.add(drawing.origin, images(progress)))
     last = FLAGS.first + FLAGS.count - 1
     step = drawing.origin.step
-    sheet = f"{drawing.origin.model}-step-{step}-seed-{FLAGS.seed}-images-{FLAGS.first}-{last}.png"
+    sheet = f"{drawing.origin.model}-step-{step}-seed-{seed}-images-{FLAGS.first}-{last}.png"
     path = workdir / "generated" / sheet
     save_sheet(path, shown[0])
     known = FLAGS.count - added
     print(
-        f"{added} new images of step {step} in {FLAGS.database}"
+        f"{added} new images of step {step} in {catalogue.name}"
         + (f" ({known} were there already)" if known else "")
         + f". {describe_verdicts(verdicts)}\nLook at {path}, or at all of them: "
-        f"python experiments/serve.py --database={FLAGS.database}"
+        f"python experiments/serve.py --database={catalogue.name}"
     )
 
 
 def draw(drawing: Drawing, first: int, end: int, progress: Progress) -> Drawn:
     """Images `first` to `end - 1`."""
     pieces = []
-    for start in range(first, end, _IMAGES_A_PIECE):
-        pieces.append(drawing.draw(start, min(_IMAGES_A_PIECE, end - start)))
+    for start, stop in cut_at_multiples(first, end, drawing.images_a_call):
+        pieces.append(drawing.draw(start, stop - start))
         progress.advance(len(pieces[-1].images))
     masks = None if pieces[0].masks is None else np.concatenate([piece.masks for piece in pieces])
     return Drawn(np.concatenate([piece.images for piece in pieces]), masks)

@@ -1,6 +1,7 @@
 """The flags of scripts that a browser talks to, and the server behind them."""
 
 import ipaddress
+import re
 import secrets
 import socket
 from typing import Any
@@ -10,6 +11,7 @@ from command_line import FLAGS, FlagGroup
 from brainsynth_jax.errors import UserError
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+_WILDCARDS = ("0.0.0.0", "::")
 
 
 def define_server_flags() -> None:
@@ -20,8 +22,8 @@ def define_server_flags() -> None:
     group.string(
         "token",
         None,
-        "What a browser has to show. Without it: none is needed on this machine, and with another "
-        "--host one is made up and printed.",
+        "What a browser has to show, 8 or more letters and digits. Without it: one is made up. The "
+        "address that is printed holds it.",
     )
 
 
@@ -50,23 +52,33 @@ def serve(app: Any) -> None:
 
     from brainsynth_jax.catalogue.pages.guard import Guard
 
-    is_own = _is_loopback(FLAGS.host)
-    token = FLAGS.token or (None if is_own else secrets.token_urlsafe(16))
+    is_own, token = _is_loopback(FLAGS.host), _choose_token()
     with _listen(FLAGS.host, FLAGS.port) as listening:
         port = listening.getsockname()[1]
-        name = FLAGS.host if is_own else socket.gethostname()
+        name = socket.gethostname() if FLAGS.host in _WILDCARDS else FLAGS.host
         shown = f"[{name}]" if ":" in name else name
-        print(f"Open http://{shown}:{port}/" + (f"?token={token}" if token else ""), flush=True)
+        print(f"Open http://{shown}:{port}/?token={token}", flush=True)
         if not is_own:
             print(
-                "Nothing is encrypted on the way: use it in a network that you trust, or through "
-                f"ssh -L {port}:127.0.0.1:{port}.",
+                "Nothing is encrypted on the way: use it in a network that you trust. Else leave "
+                f"--host out, and from your own machine: ssh -L {port}:127.0.0.1:{port} HERE",
                 flush=True,
             )
         print("Ctrl-C ends it.", flush=True)
-        guarded = Guard(app, _LOOPBACK_NAMES if is_own else ("*",), token)
+        guarded = Guard(app, (*_LOOPBACK_NAMES, FLAGS.host) if is_own else ("*",), token)
         config = uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _choose_token() -> str:
+    if FLAGS.token is None:
+        return secrets.token_urlsafe(16)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{8,200}", FLAGS.token):
+        raise UserError(
+            "--token: 8 to 200 letters from A to z, digits, - and _ are needed, for it stands in "
+            "an address. Leave it out to have one made up."
+        )
+    return FLAGS.token
 
 
 def _is_loopback(host: str) -> bool:

@@ -20,9 +20,16 @@ from sqlalchemy import Select, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from brainsynth_jax.catalogue.database import connect, hide_password, told_plainly, upgrade
+from brainsynth_jax.catalogue.database import (
+    connect,
+    hide_password,
+    is_sqlite,
+    told_plainly,
+    upgrade,
+)
 from brainsynth_jax.catalogue.image_files import Pixels, content_hash, load_pixels, save_pixels
 from brainsynth_jax.catalogue.tables import REVIEWS, BatchRow, ImageRow, OriginRow, ReviewRow
+from brainsynth_jax.catalogue.words import clean_text
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import locked
 
@@ -100,6 +107,14 @@ class Filter(NamedTuple):
 
 EVERYTHING = Filter()
 
+# Where a tumour may lie, as filters: row 0 is anterior, column 0 the patient's right.
+HALVES = {
+    "right": {"columns": (0.0, 0.5)},
+    "left": {"columns": (0.5, 1.0)},
+    "front": {"rows": (0.0, 0.5)},
+    "back": {"rows": (0.5, 1.0)},
+}
+
 
 class Catalogue:
     """An open catalogue. Several processes may have the same one open, and write to it.
@@ -127,9 +142,14 @@ class Catalogue:
             ) from error
 
     @property
-    def url(self) -> str:
-        """Of the database, without its password."""
+    def name(self) -> str:
+        """The database as --database takes it, without its password."""
         return hide_password(self._engine.url)
+
+    @property
+    def public_name(self) -> str:
+        """The same for who knows nothing of this machine."""
+        return Path(self.name).name if is_sqlite(str(self._engine.url)) else "DATABASE"
 
     def add(self, origin: Origin, images: Iterable[NewImage]) -> Iterator[int]:
         """Takes images in, a batch at a time, and tells after each how many came new.
@@ -192,7 +212,7 @@ class Catalogue:
         with self._session() as session:
             found = session.get(ImageRow, image_id)
             if found is None:
-                raise UserError(f"Image {image_id} is not in {self.url}.")
+                raise UserError(f"Image {image_id} is not in {self.name}.")
             return found
 
     def load(self, image: ImageRow) -> Pixels:
@@ -234,13 +254,12 @@ class Catalogue:
         """
         if verdict not in REVIEWS:
             raise UserError(f"A review says one of {', '.join(REVIEWS)}, not {verdict!r}.")
-        if not 0 < len(reviewer.strip()) <= _LONGEST_NAME or len(note) > _LONGEST_NOTE:
+        reviewer = clean_text(reviewer, _LONGEST_NAME, "A reviewer's name")
+        if len(note) > _LONGEST_NOTE or "\0" in note:
             raise UserError(
-                f"A review needs a name of 1 to {_LONGEST_NAME} characters, and has a note of "
-                f"{_LONGEST_NOTE:,} at most; these have {len(reviewer.strip())} and {len(note):,}."
+                f"A review's note is text of {_LONGEST_NOTE:,} characters at most; this one has "
+                f"{len(note):,}."
             )
-        if not reviewer.isprintable() or "\0" in note:
-            raise UserError("A review's name and note are text, without control characters.")
         self.get(image_id)
         with self._session() as session:
             row = ReviewRow(image_id=image_id, reviewer=reviewer, verdict=verdict, note=note)

@@ -23,6 +23,9 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 _SECONDS_FOR_OTHERS = 60
 _SQLITE = "sqlite"
 
+# What libpq takes in a URL's query and nobody else may see.
+_SECRETS = ("password", "passfile", "sslpassword", "sslkey")
+
 
 def connect(url: str) -> Engine:
     """Reaches the database; a file of SQLite is made where it is missing, and its folder.
@@ -106,8 +109,12 @@ def unreachable(url: object, error: Exception) -> UserError:
 
 
 def hide_password(url: object) -> str:
-    """The URL as it may be shown."""
-    return make_url(url).render_as_string(hide_password=True)
+    """A database as --database takes it, and as it may be shown: a password is not in it."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == _SQLITE:
+        return parsed.database or str(url)
+    query = {name: value for name, value in parsed.query.items() if name not in _SECRETS}
+    return parsed.set(query=query).render_as_string(hide_password=True)
 
 
 def _prepare_sqlite(connection, _) -> None:

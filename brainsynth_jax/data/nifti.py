@@ -109,17 +109,19 @@ def load_volume(path: Path, channel: int = 0, channels: int = 1) -> Volume:
     return Volume(np.asanyarray(canonical.dataobj), spacing_mm, canonical.affine)
 
 
-def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def save_volume(path: Path, array: np.ndarray, affine: np.ndarray, comment: str = "") -> None:
     """Writes a volume as NIfTI-1, the same bytes for the same input.
 
     Args:
       path: `.nii`, or `.nii.gz` to compress, fast rather than small.
       array: (X, Y, Z) of a type that NIfTI knows (int16, uint8, float32, ...).
       affine: (4, 4), voxel indices -> scanner millimetres; it also says the axis order.
+      comment: words for the header, 79 letters at most.
     """
     path = Path(path)
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = comment
     data = image.to_bytes()
     path.write_bytes(
         gzip.compress(data, compresslevel=1, mtime=0) if path.suffix == ".gz" else data
@@ -127,22 +129,23 @@ def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def save_slices(
-    path: Path, slices: np.ndarray, spacing_mm: Sequence[float | None], centred: bool = False
+    path: Path, slices: np.ndarray, spacing_mm: Sequence[float | None], comment: str = ""
 ) -> None:
     """Writes slices in display orientation as one volume, slice k at the third index k.
+
+    The volume's middle is the scanner's 0.
 
     Args:
       path: as `save_volume`'s.
       slices: (N, H, W) of a type that NIfTI knows, row 0 anterior, column 0 the patient's right.
       spacing_mm: between slices, rows, columns; 1 where not known (None).
-      centred: the volume's middle is the scanner's 0; else the centre of its first voxel.
+      comment: as `save_volume`'s.
     """
     between, row, column = (1.0 if mm is None else mm for mm in spacing_mm)
     volume = slices.T[::-1, ::-1]  # undoes `_as_slices`
     affine = np.diag([column, row, between, 1.0])
-    if centred:
-        affine[:3, 3] = -affine[:3, :3] @ (np.array(volume.shape) - 1) / 2
-    save_volume(path, volume, affine)
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(volume.shape) - 1) / 2
+    save_volume(path, volume, affine, comment)
 
 
 def load_scan(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import write_atomically
@@ -78,32 +79,32 @@ def load_mask(path: Path) -> np.ndarray:
     return picture > bright / 2
 
 
-def save_picture(path: Path, values: np.ndarray) -> None:
-    """Writes a grey PNG; the folder is made where it is missing.
-
-    Args:
-      path: with the ending .png.
-      values: (H, W) in [-1, 1], black to white; clipped.
-    """
-    save_levels(path, grey_levels(values))
-
-
 def grey_levels(values: np.ndarray) -> np.ndarray:
     """Of numbers in [-1, 1], clipped, the uint8 of a grey picture, black to white."""
     return np.round((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def save_levels(path: Path, levels: np.ndarray, compressed: bool = True) -> None:
+def save_levels(
+    path: Path, levels: np.ndarray, compressed: bool = True, comment: str | None = None
+) -> None:
     """Writes (H, W) uint8 as a grey PNG; the folder is made where it is missing.
 
-    Without compression, pictures of one shape have one size in bytes, which tells nothing of them.
+    Args:
+      path: with the ending .png.
+      levels: black to white.
+      compressed: else pictures of one shape have one size in bytes, which tells nothing of them.
+      comment: words that go with the picture, unseen.
     """
-    write_atomically(path, encode_levels(levels, compressed))
+    write_atomically(path, encode_levels(levels, compressed, comment))
 
 
-def encode_levels(levels: np.ndarray, compressed: bool = True) -> bytes:
+def encode_levels(levels: np.ndarray, compressed: bool = True, comment: str | None = None) -> bytes:
     """The PNG that `save_levels` writes."""
-    return _encode(Image.fromarray(levels), compress_level=-1 if compressed else 0)
+    words = PngInfo()
+    if comment:
+        words.add_text("Comment", comment)
+    level = -1 if compressed else 0
+    return _encode(Image.fromarray(levels), compress_level=level, pnginfo=words)
 
 
 def encode_overlay(codes: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> bytes:

@@ -15,7 +15,7 @@ from brainsynth_jax.training.calls import aligned_calls
 
 Params = Any
 
-_IMAGES_A_CALL = 8
+IMAGES_A_CALL = 8
 
 
 class DrawnSlices(NamedTuple):
@@ -75,8 +75,8 @@ def draw_from_masks(
     draw = jax.jit(generator_ba)
     order = np.random.default_rng(seed).permutation(len(tissue))
     images, changed, sources = [], [], []
-    for start, wanted in aligned_calls(first, count, _IMAGES_A_CALL):
-        taken = order[np.arange(start, start + _IMAGES_A_CALL) % len(order)]
+    for start, wanted in aligned_calls(first, count, IMAGES_A_CALL):
+        taken = order[np.arange(start, start + IMAGES_A_CALL) % len(order)]
         masks = warp_tumors(tissue[taken], seed, start)
         pictures = render_mask(masks, mask_style, mask_classes)[..., None]
         images.append(np.asarray(draw(params, pictures))[wanted])
@@ -93,8 +93,8 @@ def shrink_pairs(pairs: Pairs, size: int) -> Pairs:
     """
 
     def average(images: np.ndarray) -> np.ndarray:
-        starts = range(0, len(images), _IMAGES_A_CALL)
-        parts = (images[start : start + _IMAGES_A_CALL] for start in starts)
+        starts = range(0, len(images), IMAGES_A_CALL)
+        parts = (images[start : start + IMAGES_A_CALL] for start in starts)
         return np.concatenate(
             [area_average(jnp.asarray(part, jnp.float32), size) for part in parts]
         )

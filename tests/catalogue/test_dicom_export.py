@@ -79,7 +79,9 @@ def as_mask(segmentation):
 
 def test_images_have_the_catalogues_pixels_and_what_they_are(catalogue, exported):
     rows = read_table(exported / "images.csv")
-    assert [row["patient_id"] for row in rows] == [f"SYN-00000{n}" for n in range(1, 5)]
+    assert [row["patient_id"] for row in rows] == [
+        f"SYN-{row['content_hash'][:16]}" for row in rows
+    ]
     for number, row in enumerate(rows, start=1):
         image = read(exported, number)
         np.testing.assert_array_equal(
@@ -101,7 +103,9 @@ def test_the_patient_does_not_exist(exported):
     for path in exported.rglob("*.dcm"):
         dataset, number = pydicom.dcmread(path), path.parent.name.removeprefix("SYN-")
         assert dataset.PatientName == f"SYNTHETIC^{number}"
-        assert dataset.PatientID == f"SYN-{number}"
+        assert dataset.PatientID.startswith("SYN-")
+        assert dataset.TimezoneOffsetFromUTC == "+0000"
+        assert dataset.ContentTime == dataset.StudyTime
         assert "SYNTHETIC" in dataset.SeriesDescription
         assert dataset.PatientIdentityRemoved == "YES"
         for name in ("PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName"):
@@ -312,7 +316,7 @@ def test_an_archive_takes_them_and_gives_them_back(catalogue, exported, archive,
         before = sent.pop(back.SOPInstanceUID)
         assert back.SOPClassUID == before.SOPClassUID
         np.testing.assert_array_equal(back.pixel_array, before.pixel_array)
-        pixels = catalogue.load(catalogue.get(int(back.PatientID.removeprefix("SYN-"))))
+        pixels = catalogue.load(catalogue.get(int(str(back.PatientName).split("^")[1])))
         if back.SOPClassUID == SEGMENTATION:
             np.testing.assert_array_equal(as_mask(highdicom.seg.segread(path)), masked(pixels))
         else:

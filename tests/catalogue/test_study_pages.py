@@ -113,4 +113,17 @@ def test_a_name_is_shown_as_it_was_written(client):
 def test_a_clock_that_jumps_gives_no_odd_times(client, study):
     answer(client, "Ann", 1, shown_at=time.time() + 5000)
     answer(client, "Ann", 2, shown_at=-1e300)
-    assert [a.seconds for a in read_answers(study)] == [0, 1e6]
+    assert [a.seconds for a in read_answers(study)] == [1e6]
+
+
+def test_an_answer_to_what_nobody_saw_is_left(client, study):
+    assert answer(client, "Ann", 1, shown_at=time.time() - 0.1).status_code == 303
+    assert read_answers(study) == []
+
+
+def test_ann_and_ann_in_small_letters_are_one(client, study):
+    number = shown_number(client.get("/read?reader=Ann"))
+    answer(client, "Ann", number)
+    assert shown_number(client.get("/read?reader=ann")) == order_for(study, "Ann")[1]
+    answer(client, "ANN", order_for(study, "Ann")[1])
+    assert [a.reader for a in read_answers(study)] == ["Ann", "Ann"]

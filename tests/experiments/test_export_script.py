@@ -57,7 +57,7 @@ def test_the_images_that_may_leave_are_written_and_the_others_told(export, datab
     assert finished.status == 0, finished.error
     for words in (
         f"{folder}: 2 images, 0 with a mask.",
-        "Never compared with training slices: 1.",
+        "Without a verdict on copies, by --skip_scores or for too few held-out subjects: 1.",
         "With the word SYNTHETIC in the pixels: 2.",
         "Kept out: 1 (suspected copies of training slices; --include_suspected_copies",
     ):
@@ -82,3 +82,15 @@ def test_what_cannot_be_done_is_told_and_leaves_nothing(export, run, tmp_path):
     nowhere = run("export", f"--database={tmp_path}/no.sqlite", where, cache=None)
     assert_refused(nowhere, "no.sqlite is not there")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_any_work(run, database, tmp_path):
+    (tmp_path / "here").mkdir()
+    where = (f"--database={database}", "--output_dir=.")
+    finished = run("export", *where, cache=None, cwd=tmp_path / "here")
+    assert_refused(finished, "--output_dir=.", "Name a new folder")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    finished = run("export", where[0], f"--output_dir={tmp_path / 'link'}", cache=None)
+    assert finished.status == 0, finished.error
+    assert (tmp_path / "empty/images.csv").is_file()

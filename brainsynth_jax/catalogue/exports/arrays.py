@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainsynth_jax.catalogue.exports.items import ABOUT_CODES, Item, describe_item
+from brainsynth_jax.catalogue.exports.items import ABOUT_CODES, USE, Item, describe_item
 from brainsynth_jax.catalogue.exports.stack import check_alike, stack_pixels
 from brainsynth_jax.catalogue.exports.tables import open_table
 
@@ -36,4 +36,5 @@ def write_arrays(folder: Path, items: Iterable[Item]) -> None:
         has_mask=np.array([item.row.has_mask for item in kept]),
         labelled=np.array([item.labelled for item in kept]),
         ids=np.array([item.row.id for item in kept], np.int64),
+        use=USE,
     )

@@ -120,7 +120,7 @@ def _write_volumes(
 
 def _write_volume(path: Path, slices: np.ndarray, item: Item, said: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_slices(path, slices, item.spacing_mm, centred=True)
+    save_slices(path, slices, item.spacing_mm, comment=USE)
     write_json(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), said)
 
 

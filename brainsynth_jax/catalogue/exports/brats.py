@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainsynth_jax.catalogue.exports.items import Item, describe_item
+from brainsynth_jax.catalogue.exports.items import USE, Item, describe_item
 from brainsynth_jax.catalogue.exports.tables import open_table
 from brainsynth_jax.data.masks import CORE, ENHANCING, OEDEMA, TUMOR
 from brainsynth_jax.data.nifti import save_slices
@@ -46,5 +46,5 @@ def write_brats(folder: Path, items: Iterable[Item]) -> None:
                 ("seg", labels[item.pixels.mask]),
             ):
                 path = folder / name / f"{name}_{kind}.nii.gz"
-                save_slices(path, levels[None], item.spacing_mm, centred=True)
+                save_slices(path, levels[None], item.spacing_mm, comment=USE)
             add({"subject": name, **describe_item(item)})

@@ -29,10 +29,11 @@ from brainsynth_jax.data.masks import CORE, ENHANCING, OEDEMA, TUMOR
 
 ABOUT = """\
 `SYN-NUMBER/image.dcm` is an MR image of a patient of its own, who does not exist: name
-SYNTHETIC^NUMBER, number SYN-NUMBER, without sex and date of birth. `segmentation.dcm` beside it is
-a DICOM segmentation of the same study, with a segment for each class of tumour in its mask; an
-image without tumour has none. All identifiers (UIDs) are new at each export. Where the size of a
-pixel is not known it is written as 1 mm. `images.csv` has a row for each image:"""
+SYNTHETIC^NUMBER, number SYN- and the start of the content hash, without sex and date of birth.
+`segmentation.dcm` beside it is a DICOM segmentation of the same study, with a segment for each
+class of tumour in its mask; an image without tumour has none. All identifiers (UIDs) are new at
+each export. Where the size of a pixel is not known it is written as 1 mm. `images.csv` has a row
+for each image:"""
 
 _MAKER = "brainsynth_jax"
 _NAMES = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1 contrast-enhanced", "t2": "T2"}
@@ -67,7 +68,7 @@ def write_dicom(folder: Path, items: Iterable[Item]) -> None:
                 "image_uid": image.SOPInstanceUID,
                 "segmentation_uid": segmentation and segmentation.SOPInstanceUID,
             }
-            add({"patient_id": name, **uids, **describe_item(item)})
+            add({"patient_id": image.PatientID, **uids, **describe_item(item)})
 
 
 def make_image(item: Item) -> Dataset:
@@ -87,7 +88,8 @@ def make_image(item: Item) -> Dataset:
     image.TimezoneOffsetFromUTC = "+0000"
 
     image.PatientName = f"{LABEL}^{item.name}"
-    image.PatientID = f"SYN-{item.name}"
+    # By its content: an image of another catalogue is another patient, and the same one is not.
+    image.PatientID = f"SYN-{item.row.content_hash[:16]}"
     image.PatientBirthDate = image.PatientSex = ""
     _mark_no_patient(image)
 
@@ -188,6 +190,8 @@ def make_segmentation(item: Item, image: Dataset) -> Segmentation | None:
         content_description="Mask of tumour of a synthetic image",
         series_description=f"{LABEL} mask of tumour",
     )
+    for name in ("ContentDate", "ContentTime", "TimezoneOffsetFromUTC"):
+        setattr(segmentation, name, getattr(image, name))
     _mark_no_patient(segmentation)
     return segmentation
 

@@ -9,7 +9,7 @@ from typing import Any
 from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.exports.formats import Format
 from brainsynth_jax.catalogue.exports.items import COLUMNS, LABEL, Item, load_items, modality_of
-from brainsynth_jax.catalogue.exports.selection import Selection, tell_kept
+from brainsynth_jax.catalogue.exports.selection import Selection, count_words, tell_kept, tell_left
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import check_new_folder, filled_folder, write_atomically
 
@@ -59,30 +59,16 @@ def export(
         if first is None:
             raise UserError(
                 f"No image of those asked for can be exported. {' '.join(tell_kept(selection))} "
-                "Ask for others; --help lists the filters."
+                "Ask for others."
             )
         form.write(unfinished, chain([first], leaving))
-        said = _tell_left(selection, masks, labels) + tell_kept(selection)
+        said = [f"{count_words(selection.images, 'image')}, {masks} with a mask."]
+        if labels:
+            said.append(f"With the word {LABEL} in the pixels: {labels}.")
+        said += tell_left(selection) + tell_kept(selection)
         if form.caution:
             said.append(form.caution)
         write_atomically(unfinished / README, _describe(selection, form, said).encode())
-    return said
-
-
-def _tell_left(selection: Selection, masks: int, labels: int) -> list[str]:
-    said = [f"{_count(selection.images, 'image')}, {masks} with a mask."]
-    if selection.suspected:
-        said.append(
-            f"Suspected copies of training slices, which were asked for: {selection.suspected}. "
-            "Treat these as you would the patients' own."
-        )
-    if selection.not_compared:
-        said.append(
-            f"Never compared with training slices: {selection.not_compared}. Whether these are "
-            "copies is not known."
-        )
-    if labels:
-        said.append(f"With the word {LABEL} in the pixels: {labels}.")
     return said
 
 
@@ -97,7 +83,7 @@ def _describe(selection: Selection, form: Format, said: Sequence[str]) -> str:
         if value is not None
     ]
     makers = [
-        f"* {_count(count, 'image')}: {origin.model}, run {Path(origin.run).name}, "
+        f"* {count_words(count, 'image')}: {origin.model}, run {Path(origin.run).name}, "
         f"step {origin.step}, weights {origin.checkpoint_hash}, brainsynth_jax "
         f"{origin.code_version}, trained on {modality_of(origin)} slices with fingerprint "
         f"{origin.data_fingerprint}"
@@ -140,7 +126,3 @@ def _in_words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_in_words, value))
     return "not compared" if value is None else str(value)
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"

@@ -32,6 +32,7 @@ ABOUT_CODES = ", ".join(f"{code} {meaning}" for code, meaning in MASK_CODES.item
 # What is told of each image, and what it means.
 COLUMNS = {
     "id": "number in the catalogue",
+    "use": "what it is, and what it is not for",
     "content_hash": "SHA-256 of the pixels and the mask as they lie in the catalogue",
     "labelled": f"whether the word {LABEL} was written into the pixels when they left",
     "has_mask": "whether there is a mask",
@@ -52,7 +53,7 @@ COLUMNS = {
     "tumor_pixels": "pixels of tumour in the mask",
     "tumor_row": "centre of the tumour, 0 to 1 from the top",
     "tumor_column": "centre of the tumour, 0 to 1 from the left",
-    "reviews": "what people thought of it, as JSON",
+    "reviews": "what people thought of it, as JSON: their verdicts, without names and notes",
 }
 
 _DRAWN_BY = {
@@ -122,11 +123,13 @@ def is_labelled(image_id: int, share: float) -> bool:
 def describe_item(item: Item) -> dict[str, Any]:
     """What is known of an image: a value for each of COLUMNS, None where it was not measured.
 
-    What it was trained with stays behind, for that may name folders and people.
+    What it was trained with stays behind, for that may name folders and people; so do the names and
+    notes of its reviewers.
     """
     row, origin = item.row, item.row.origin
     told = {"labelled": item.labelled, "modality": item.modality}
-    told |= {"made_at": _as_text(row.batch.made_at), "reviews": _list_reviews(row)}
+    told |= {"use": USE, "made_at": _as_text(row.batch.made_at)}
+    told["reviews"] = [review.verdict for review in row.reviews]
     told["run"] = Path(origin.run).name
     for name in COLUMNS:
         if name not in told:
@@ -156,18 +159,6 @@ def _label(row: ImageRow, image: np.ndarray) -> np.ndarray:
             f"--label_share: image {row.id} cannot be labelled: {error} Choose larger images, or "
             "leave the flag out."
         ) from None
-
-
-def _list_reviews(row: ImageRow) -> list[dict[str, str]]:
-    return [
-        {
-            "reviewer": review.reviewer,
-            "verdict": review.verdict,
-            "note": review.note,
-            "made_at": _as_text(review.made_at),
-        }
-        for review in row.reviews
-    ]
 
 
 def _as_text(moment: datetime) -> str:

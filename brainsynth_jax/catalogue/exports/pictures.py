@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from brainsynth_jax.catalogue.exports.items import ABOUT_CODES, Item, describe_item
+from brainsynth_jax.catalogue.exports.items import ABOUT_CODES, USE, Item, describe_item
 from brainsynth_jax.catalogue.exports.tables import open_table
 from brainsynth_jax.data.pictures import save_levels
 
@@ -22,8 +22,8 @@ def write_pictures(folder: Path, items: Iterable[Item]) -> None:
     with open_table(folder / "images.csv") as add:
         for item in items:
             files = {"image_file": f"images/{item.name}.png", "mask_file": None}
-            save_levels(folder / files["image_file"], item.pixels.image)
+            save_levels(folder / files["image_file"], item.pixels.image, comment=USE)
             if item.pixels.mask is not None:
                 files["mask_file"] = f"masks/{item.name}.png"
-                save_levels(folder / files["mask_file"], item.pixels.mask)
+                save_levels(folder / files["mask_file"], item.pixels.mask, comment=USE)
             add(files | describe_item(item))

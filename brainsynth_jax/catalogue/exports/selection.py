@@ -76,6 +76,22 @@ def select(
     return Selection(catalogue, wanted, include_suspected_copies, needs_mask)
 
 
+def tell_left(selection: Selection) -> list[str]:
+    """Sentences on what has to be known of the images that leave."""
+    said = []
+    if selection.suspected:
+        said.append(
+            f"Suspected copies of training slices, which were asked for: {selection.suspected}. "
+            "Treat these as you would the patients' own."
+        )
+    if selection.not_compared:
+        said.append(
+            f"Without a verdict on copies, by --skip_scores or for too few held-out subjects: "
+            f"{selection.not_compared}. Whether these show a patient is not known."
+        )
+    return said
+
+
 def tell_kept(selection: Selection) -> list[str]:
     """Sentences on the images that stayed, and why."""
     reasons = {
@@ -87,3 +103,8 @@ def tell_kept(selection: Selection) -> list[str]:
     }
     said = [f"Kept out: {count} ({reason})." for reason, count in reasons.items() if count]
     return said or ["Kept out: none."]
+
+
+def count_words(number: int, unit: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"

@@ -1,5 +1,6 @@
 """The web application in which people consult a catalogue."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import HALVES, Catalogue, Filter
 from brainsynth_jax.catalogue.exports.folder import export
 from brainsynth_jax.catalogue.exports.formats import FORMATS, choose_format
 from brainsynth_jax.catalogue.exports.selection import select
@@ -33,6 +34,7 @@ from brainsynth_jax.catalogue.pages.render import (
 from brainsynth_jax.catalogue.tables import MODELS, REVIEWS, ImageRow
 from brainsynth_jax.data.pictures import encode_levels, encode_overlay
 from brainsynth_jax.errors import UserError
+from brainsynth_jax.evaluation.copies import VERDICTS
 
 # (row, pixels) -> (S, S) uint8, the training slice that is most like it.
 FindNearest = Callable[[ImageRow, Pixels], np.ndarray]
@@ -52,13 +54,6 @@ _FORMATS = {
 # What an id or a number of pixels may be, in any database.
 _LARGEST = 2**31 - 1
 
-_HALVES = {
-    "right": {"columns": (0.0, 0.5)},
-    "left": {"columns": (0.5, 1.0)},
-    "front": {"rows": (0.0, 0.5)},
-    "back": {"rows": (0.5, 1.0)},
-}
-
 Id = Annotated[int, InPath(ge=1, le=_LARGEST)]
 _Empty = BeforeValidator(lambda value: None if value == "" else value)  # a field left empty
 _Count = Annotated[Annotated[int, Field(ge=0, le=_LARGEST)] | None, _Empty]
@@ -71,19 +66,19 @@ class Wanted(BaseModel):
 
     model: Annotated[Literal[MODELS] | None, _Empty] = None
     run: _Folder = None
-    verdict: Annotated[Literal["fresh", "near", "suspicious", "unknown"] | None, _Empty] = None
+    verdict: Annotated[Literal[*VERDICTS, "unknown"] | None, _Empty] = None
     review: Annotated[Literal[*REVIEWS, "none"] | None, _Empty] = None
     least_realism: _Score = None
     least_tumor: _Count = None
     most_tumor: _Count = None
-    place: Annotated[Literal["right", "left", "front", "back"] | None, _Empty] = None
+    place: Annotated[Literal[*HALVES] | None, _Empty] = None
 
     def to_filter(self) -> Filter:
         """As the catalogue takes it."""
         fields = self.to_fields()
         if verdict := fields.pop("verdict", None):
             fields["verdicts"] = [None if verdict == "unknown" else verdict]
-        return Filter(**_HALVES.get(fields.pop("place", None), {}), **fields)
+        return Filter(**HALVES.get(fields.pop("place", None), {}), **fields)
 
     def to_fields(self) -> dict[str, Any]:
         """What is not empty, for addresses and forms."""
@@ -108,14 +103,11 @@ class Page(Wanted):
     before: _Count = None
 
 
-def create_app(
-    catalogue: Catalogue, database: str, find_nearest: FindNearest | None = None
-) -> FastAPI:
+def create_app(catalogue: Catalogue, find_nearest: FindNearest | None = None) -> FastAPI:
     """The application; `guard.Guard` belongs around it.
 
     Args:
         catalogue: that is shown.
-        database: as --database takes it, for the commands that pages show.
         find_nearest: where real slices may be shown to who asks for them.
     """
     app = FastAPI(title="Synthetic images", docs_url=None, redoc_url=None)
@@ -165,7 +157,7 @@ def create_app(
             nearest_shown=nearest,
             may_review=True,
             reviewer=reviewer[:100],
-            **describe(shown, database),
+            **describe(shown, catalogue.name),
         )
 
     @app.get("/images/{image_id}/image.png", response_class=Response)
@@ -215,8 +207,7 @@ def create_app(
         if (count := catalogue.count(wanted)) > _MOST_EXPORTED:
             raise UserError(
                 f"These are {count:,} images, and a browser gets {_MOST_EXPORTED:,} at most. "
-                f"Choose fewer, or: python experiments/export.py --database={database} "
-                "--output_dir=FOLDER"
+                f"Choose fewer, or: {_export_command(catalogue, asked)}"
             )
         form = choose_format(asked.format)
         selection = select(catalogue, wanted, asked.include_suspected_copies, form.needs_mask)
@@ -232,6 +223,15 @@ def create_app(
         return FileResponse(archive, filename=f"{folder.name}.zip", background=sent)
 
     return app
+
+
+def _export_command(catalogue: Catalogue, asked: Export) -> str:
+    """What does on a command line what was asked for in a browser."""
+    flags = {"database": catalogue.name, "output_dir": "FOLDER", "format": asked.format}
+    words = [f"--{name}={value}" for name, value in (flags | asked.to_fields()).items()]
+    if asked.include_suspected_copies:
+        words.append("--include_suspected_copies")
+    return shlex.join(["python", "experiments/export.py", *words])
 
 
 def _find(catalogue: Catalogue, image_id: int) -> Shown:

@@ -3,18 +3,18 @@
 Each guard is an ASGI application around another one.
 """
 
+import hashlib
 import secrets
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # A review's note takes 2,000 characters; a selection of 100,000 images is made by a filter.
 LARGEST_BODY = 2**18
 
-_COOKIE = "brainsynth_token"
 _COOKIE_SECONDS = 30 * 24 * 3600
 _CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -42,6 +42,8 @@ class Guard:
         self._app = app
         self._hosts = hosts
         self._token = token
+        # Of several servers on one host, which share all cookies, each has one of its own.
+        self._cookie = "brainsynth_" + hashlib.sha256((token or "").encode()).hexdigest()[:8]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers itself, or lets the application answer."""
@@ -58,7 +60,7 @@ class Guard:
         await (answer or self._app)(scope, _limited(receive), _secured(send))
 
     def _check_host(self, headers: Headers) -> Response | None:
-        name = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+        name = urlsplit(f"//{headers.get('host', '')}").hostname
         if "*" in self._hosts or name in self._hosts:
             return None
         return HTMLResponse("<h1>400</h1>This server is not called so.", 400)
@@ -68,9 +70,9 @@ class Guard:
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         asked = query.pop("token", [""])[0]
-        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._cookie, "")
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._is_right(cookie.value if cookie else "") or self._is_right(bearer):
+        if self._is_right(cookie) or self._is_right(bearer):
             return None
         if not self._is_right(asked):
             return HTMLResponse(
@@ -82,7 +84,9 @@ class Guard:
         # The token leaves the address, which stays in histories and is shown to those who look on.
         way = scope["path"] + (f"?{urlencode(query, doseq=True)}" if query else "")
         answer = RedirectResponse("/" + way.lstrip("/\\"), 303)
-        answer.set_cookie(_COOKIE, self._token, _COOKIE_SECONDS, httponly=True, samesite="strict")
+        answer.set_cookie(
+            self._cookie, self._token, _COOKIE_SECONDS, httponly=True, samesite="strict"
+        )
         return answer
 
     def _is_right(self, given: str) -> bool:

@@ -39,6 +39,10 @@ def answer_problems(app: FastAPI, template: str, **context: Any) -> None:
     def answer_invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
         return tell(422, ". ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()))
 
+    @app.exception_handler(OSError)
+    def answer_system(request: Request, error: OSError) -> HTMLResponse:
+        return tell(507, f"The server could not do it ({error.strerror}). Is its disk full?")
+
     @app.exception_handler(UserError)
     def answer_user(request: Request, error: UserError) -> HTMLResponse:
         return tell(409, str(error))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from brainsynth_jax.catalogue.catalogue import Catalogue
+from brainsynth_jax.catalogue.exports.selection import count_words
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.links import Links
 from brainsynth_jax.catalogue.tables import REVIEWS, ImageRow
@@ -36,9 +37,10 @@ _PLACE_WORDS = {
     "back": "back",
 }
 _VERDICT_WORDS = {
-    "fresh": "no nearer to a training slice than slices of strangers are",
-    "near": "nearer to a training slice than 99 of 100 slices of strangers are",
-    "suspicious": "so near to a training slice that no stranger's slice is: a suspected copy",
+    "fresh": "no nearer to a training slice than slices of held-out subjects are",
+    "near": "nearer to a training slice than 99 % of any held-out subject's are, by pixels or by "
+    "what an encoder sees",
+    "suspicious": "nearer to a training slice than 0.6 of what would be near: a suspected copy",
     None: "not compared with training slices, or too few to judge by",
 }
 
@@ -95,6 +97,8 @@ def describe(shown: Shown, database: str, leaves: bool = False) -> dict[str, Any
         leaves: the page is given away; so it names no folder, and no option, which may name some.
     """
     row = shown.row
+    if leaves and shown.problem:
+        shown = shown._replace(problem="Its file is missing or was altered.")
     flags = {} if leaves else row.origin.options.get("flags", {})
     run = Path(row.origin.run)
     verdict = _VERDICT_WORDS[row.copy_verdict]
@@ -140,10 +144,6 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _plural(count: int, one: str) -> str:
-    return f"{count:,} {one}{'' if count == 1 else 's'}"
-
-
 _templates = open_templates(
-    __package__, folder="templates", short=_short, number=_number, plural=_plural
+    __package__, folder="templates", short=_short, number=_number, plural=count_words
 )

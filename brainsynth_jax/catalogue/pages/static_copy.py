@@ -4,7 +4,7 @@ import shutil
 from itertools import islice, pairwise
 from pathlib import Path
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import EVERYTHING, Catalogue, Filter
 from brainsynth_jax.catalogue.exports.selection import Selection, select
 from brainsynth_jax.catalogue.pages.links import FolderLinks
 from brainsynth_jax.catalogue.pages.render import (
@@ -27,7 +27,6 @@ def write_static_copy(
     catalogue: Catalogue,
     wanted: Filter,
     folder: Path,
-    database: str,
     include_suspected_copies: bool = False,
 ) -> Selection:
     """Writes pages that a browser opens from a disk; who opens them needs nothing else.
@@ -38,7 +37,6 @@ def write_static_copy(
         catalogue: open.
         wanted: which images.
         folder: for them, new or empty.
-        database: as --database takes it, for the commands that pages show.
         include_suspected_copies: as `exports.selection.select`.
 
     Returns:
@@ -57,14 +55,14 @@ def write_static_copy(
         for number in range(1, max(1, -(-len(ids) // IMAGES_A_PAGE)) + 1):
             images = [look_at(catalogue, row) for row in islice(rows, IMAGES_A_PAGE)]
             for shown in images:
-                _write_image(unfinished, shown, around, database)
+                _write_image(unfinished, shown, around, catalogue.public_name)
             page = render(
                 "images.html",
                 _LINKS,
                 total=len(ids),
                 images=images,
                 form=None,
-                filtered=False,
+                filtered=wanted != EVERYTHING,
                 earlier=_LINKS.page(number - 1) if number > 1 else None,
                 later=_LINKS.page(number + 1) if number * IMAGES_A_PAGE < len(ids) else None,
             )
@@ -85,7 +83,7 @@ def _write_image(
         later=_LINKS.image(following[row.id]) if row.id in following else None,
         nearest=None,
         may_review=False,
-        **describe(shown, Path(database).name, leaves=True),
+        **describe(shown, database, leaves=True),
     )
     (folder / _LINKS.image(row.id)).write_text(page, encoding="utf-8")
     if pixels is not None:

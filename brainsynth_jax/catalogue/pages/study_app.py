@@ -12,6 +12,7 @@ from brainsynth_jax.catalogue.pages.links import ServerLinks
 from brainsynth_jax.catalogue.pages.problems import answer_problems, serve_assets
 from brainsynth_jax.catalogue.pages.render import render
 from brainsynth_jax.catalogue.reader_study.answers import (
+    LONGEST_SECONDS,
     answers_by,
     clean_reader,
     next_slice,
@@ -25,7 +26,8 @@ from brainsynth_jax.catalogue.reader_study.study import (
 )
 
 _LINKS = ServerLinks()
-_LONGEST_SECONDS = 10**6
+# In less nobody has looked: a second click went through to the next slice.
+_LEAST_SECONDS = 0.3
 
 # One scale from certainly real to certainly synthetic, by the keys of a keyboard's upper row.
 _SURE = {5: "certainly", 4: "very likely", 3: "likely", 2: "perhaps", 1: "a guess"}
@@ -86,10 +88,15 @@ def create_study_app(study: Study) -> FastAPI:
         answer: Annotated[_Answer, Form()],
         shown_at: Annotated[float, Form(allow_inf_nan=False)],
     ) -> RedirectResponse:
-        """Keeps an answer and goes on; a second one to the same slice, by two clicks, is left."""
+        """Keeps an answer and goes on.
+
+        A second one to the same slice, by two clicks, is left, and one that came before the slice
+        was seen: it is shown again.
+        """
         says, _, confidence = answer.rpartition("-")
-        seconds = min(max(time.time() - shown_at, 0.0), _LONGEST_SECONDS)
-        if number not in {before.number for before in answers_by(study, reader)}:
+        seconds = min(time.time() - shown_at, LONGEST_SECONDS)
+        known = {before.number for before in answers_by(study, reader)}
+        if seconds >= _LEAST_SECONDS and number not in known:
             record_answer(study, reader, number, says, int(confidence), seconds)
         return RedirectResponse(f"/read?{urlencode({'reader': clean_reader(reader)})}", 303)
 

@@ -101,6 +101,7 @@ def analyse_study(
         "study_seed": study.seed,
         "digest": study.digest,
         "slices": study.count,
+        "real_subjects": study.real_subjects,
         "bootstrap_seed": seed,
         "resamples": _RESAMPLES,
         "readers": readers,

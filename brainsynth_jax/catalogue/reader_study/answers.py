@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -12,13 +13,13 @@ from brainsynth_jax.catalogue.reader_study.study import (
     MOST_CONFIDENT,
     Study,
 )
-from brainsynth_jax.catalogue.reader_study.words import clean_text, shuffled
+from brainsynth_jax.catalogue.words import clean_text, shuffled
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import locked
 
 _LOCK_FILE = ".answers.lock"
 _LONGEST_NAME = 100
-_LONGEST_SECONDS = 1e6  # some page stays open over the holidays
+LONGEST_SECONDS = 1e6  # some page stays open over the holidays
 
 
 class Answer(NamedTuple):
@@ -53,10 +54,12 @@ def clean_reader(reader: str) -> str:
 def order_for(study: Study, reader: str) -> list[int]:
     """All slices' numbers in this reader's own order: a function of the seed and the name.
 
+    Ann and ann are one reader.
+
     Raises:
         UserError: as `clean_reader`.
     """
-    return shuffled(range(1, study.count + 1), f"{study.seed}:{clean_reader(reader)}")
+    return shuffled(range(1, study.count + 1), f"{study.seed}:{clean_reader(reader).casefold()}")
 
 
 def next_slice(study: Study, reader: str) -> int | None:
@@ -88,6 +91,7 @@ def record_answer(
             file.seek(0)
             content = file.read()
             answers, whole = _parse_answers(study, content)
+            answer = answer._replace(reader=_spell(answer.reader, answers))
             if any((a.reader, a.number) == (answer.reader, number) for a in answers):
                 raise UserError(
                     f"{answer.reader} answered slice {number} before, and the first answer counts; "
@@ -129,8 +133,15 @@ def answers_by(study: Study, reader: str) -> list[Answer]:
     Raises:
         UserError: as `clean_reader` and `read_answers`.
     """
-    reader = clean_reader(reader)
-    return [answer for answer in read_answers(study) if answer.reader == reader]
+    answers = read_answers(study)
+    reader = _spell(clean_reader(reader), answers)
+    return [answer for answer in answers if answer.reader == reader]
+
+
+def _spell(reader: str, answers: Iterable[Answer]) -> str:
+    """A reader's name as it stands with their first answer."""
+    same = (a.reader for a in answers if a.reader.casefold() == reader.casefold())
+    return next(same, reader)
 
 
 def _parse_answers(study: Study, content: bytes) -> tuple[list[Answer], int]:
@@ -180,9 +191,9 @@ def _check_answer(study: Study, answer: Answer) -> None:
             f"A confidence is a whole number from 1 to {MOST_CONFIDENT}, not {answer.confidence!r}."
         )
     known = type(answer.seconds) in (int, float) and math.isfinite(answer.seconds)
-    if not known or not 0 <= answer.seconds <= _LONGEST_SECONDS:
+    if not known or not 0 <= answer.seconds <= LONGEST_SECONDS:
         raise UserError(
-            f"The seconds of an answer are a number from 0 to {_LONGEST_SECONDS:,.0f}, not "
+            f"The seconds of an answer are a number from 0 to {LONGEST_SECONDS:,.0f}, not "
             f"{answer.seconds!r}."
         )
     try:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from brainsynth_jax.catalogue.reader_study.words import clean_text, shuffled
-from brainsynth_jax.data.pictures import save_levels
+from brainsynth_jax.catalogue.words import clean_text, shuffled
+from brainsynth_jax.data.pictures import load_grey, save_levels
 from brainsynth_jax.errors import UserError
-from brainsynth_jax.files import filled_folder, write_json
+from brainsynth_jax.files import check_new_folder, filled_folder, write_json
 
 REAL, SYNTHETIC = "real", "synthetic"
 CALLS = (REAL, SYNTHETIC)
@@ -72,7 +72,7 @@ class Study(NamedTuple):
         folder: where it lies.
         title: what it is called.
         seed: of the readers' orders.
-        image_size: S of its slices, S x S pixels.
+        real_subjects: of how many subjects its real slices are.
         count: of slices, half of them real; they are numbered from 1.
         digest: of all slices' pixels, hexadecimal SHA-256; the key has the same.
     """
@@ -80,7 +80,7 @@ class Study(NamedTuple):
     folder: Path
     title: str
     seed: int
-    image_size: int
+    real_subjects: int
     count: int
     digest: str
 
@@ -93,6 +93,7 @@ def create_study(
     count: int,
     seed: int,
     title: str,
+    floor: int = 16,
 ) -> Study:
     """Draws as many real as synthetic slices, and writes them, mixed, into a folder of their own.
 
@@ -107,6 +108,8 @@ def create_study(
         count: of slices to be shown; even, 9,998 at most, and half of it at most N and M.
         seed: any integer.
         title: of 1 to 200 characters.
+        floor: levels below it become black, in all slices. A program's background is never quite
+            black, which a bright window would show to who knows.
 
     Raises:
         UserError: sizes that differ, too few slices, a count, title or folder that can't be used.
@@ -116,12 +119,13 @@ def create_study(
     _check_slices(real, synthetic, sources)
     _check_count(count, len(real), len(synthetic))
     title = clean_text(title, _LONGEST_TITLE, "A study's title")
+    real, synthetic = (np.where(part < floor, np.uint8(0), part) for part in (real, synthetic))
     drawn = _draw(real, synthetic, sources, count, seed)
-    digest = hashlib.sha256(b"".join(levels.tobytes() for levels, _, _ in drawn)).hexdigest()
-    study = Study(folder, title, seed, real.shape[1], count, digest)
+    subjects = {source.subject_hash for _, truth, source in drawn if truth == REAL}
+    digest = _digest(levels for levels, _, _ in drawn)
+    study = Study(folder, title, seed, len(subjects), count, digest)
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} is not empty. Give the study a new folder.")
+        check_new_folder(folder, "--study")
         with filled_folder(folder) as unfinished:
             for number, (levels, _, _) in enumerate(drawn, 1):
                 path = slice_path(study._replace(folder=unfinished), number)
@@ -149,7 +153,7 @@ def open_study(folder: Path) -> Study:
     folder = Path(folder).expanduser().absolute()
     found = _read_described(folder / STUDY_FILE)
     try:
-        kinds = {"title": str, "seed": int, "image_size": int, "count": int, "digest": str}
+        kinds = {"title": str, "seed": int, "real_subjects": int, "count": int, "digest": str}
         fields = {name: found[name] for name in kinds}
         if any(type(fields[name]) is not kind for name, kind in kinds.items()):
             raise TypeError
@@ -159,6 +163,16 @@ def open_study(folder: Path) -> Study:
             "a copy of the study."
         ) from None
     return Study(folder=folder, **fields)
+
+
+def check_shown_slices(study: Study) -> None:
+    """Raises UserError where the slices are not those that the study was made of."""
+    paths = (slice_path(study, number) for number in range(1, study.count + 1))
+    if _digest(load_grey(path).astype(np.uint8) for path in paths) != study.digest:
+        raise UserError(
+            f"The slices of the study in {study.folder} are not those that it was made of. Take "
+            "them from a copy of the study, or create it anew."
+        )
 
 
 def slice_path(study: Study, number: int) -> Path:
@@ -190,6 +204,13 @@ def load_key(study: Study, path: Path | None = None) -> dict[int, str]:
             "real. Take it from a copy of the study."
         ) from None
     return key
+
+
+def _digest(slices: Iterable[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for levels in slices:
+        digest.update(levels.tobytes())
+    return digest.hexdigest()
 
 
 def _check_slices(real: np.ndarray, synthetic: np.ndarray, sources: Sources) -> None:

@@ -142,6 +142,12 @@ def _describe_limits(analysis: Mapping[str, Any]) -> list[str]:
         for name, reader in readers.items()
         if not reader["complete"]
     ]
+    if analysis["real_subjects"] < analysis["slices"] // 2:
+        notes.append(
+            f"The real slices are of {analysis['real_subjects']} subjects. Slices of one subject "
+            "are alike, which no interval here takes into account: with few subjects they are too "
+            "narrow, and who remembers a head knows it again."
+        )
     if len(readers) == 1:
         return [*notes, "This is one reader. Another one may see more, or less."]
     notes.append(

@@ -39,6 +39,7 @@ if (showMasks) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.repeat) return; // a key that is held answers once
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select")) return;
   const press = (element) => {

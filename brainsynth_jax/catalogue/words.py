@@ -1,4 +1,4 @@
-"""What both a study's slices and its answers need: texts that are kept, orders that last."""
+"""Texts that are kept, and orders that last."""
 
 import hashlib
 import unicodedata
