@@ -19,7 +19,7 @@ from pathlib import Path
 import command_line
 import numpy as np
 from catalogue_flags import define_catalogue_flags, open_catalogue
-from command_line import FLAGS, FlagGroup
+from command_line import FLAGS, FlagGroup, refuse_flags
 from drawing import Drawing, Drawn, open_dcgan, open_pairs, open_proposals, prepare_dataset
 from finished_run import load_run
 from image_scores import Scorer, make_scorer
@@ -81,10 +81,13 @@ def main() -> None:
     """Run folder -> networks and data -> images -> scores -> catalogue."""
     cache_dir = Path(FLAGS.cache_dir).expanduser()
     if FLAGS.reproduce:
+        of_new_ones = ["count", "seed", "first", "direction", "checkpoint", "batch_size"]
+        refuse_flags([*of_new_ones, "skip_scores"], "--reproduce goes by the image's row")
         catalogue = open_catalogue()
         command_line.use_cache(cache_dir)
         reproduce(catalogue, catalogue.get(FLAGS.reproduce), cache_dir)
         return
+    refuse_flags(["output_dir"], "only --reproduce writes files; export.py does for all others")
     run = load_run(FLAGS.workdir, ("dcgan", "cyclegan"), FLAGS.data_dir)
     model = choose_model(run)
     catalogue = open_catalogue(must_exist=False)

@@ -227,5 +227,8 @@ def test_a_folder_that_holds_no_such_run_is_refused(generate, finished_dcgan, tm
     assert_refused(generate(tmp_path, f"--workdir={tmp_path / 'other'}"), "run of benchmark")
     finished = generate(tmp_path, f"--workdir={finished_dcgan[0]}", "--direction=ab")
     assert_refused(finished, "--direction=ab", "DCGAN")
+    finished = generate(tmp_path, f"--workdir={finished_dcgan[0]}", "--output_dir=made")
+    assert_refused(finished, "--output_dir", "export.py")
+    assert_refused(generate(tmp_path, "--reproduce=1", "--seed=3"), "--seed", "the image's row")
     finished = generate(tmp_path, "--reproduce=1")
     assert_refused(finished, "made.sqlite", "not there", "generate.py")
