@@ -1,6 +1,6 @@
 """Writes images of a catalogue as files for other programs.
 
-  python experiments/export.py --output_dir=exported --least_realism=1
+  python experiments/export.py --output_dir=exported --verdict=fresh
   python experiments/export.py --format=dicom --output_dir=for_pacs --images=3,10-19
 
 Images that may be copies of training slices stay in the catalogue unless they are asked for. The

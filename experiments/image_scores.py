@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from drawing import Drawn
@@ -14,7 +15,18 @@ from brainsynth_jax.data.prepared import SliceDataset
 from brainsynth_jax.evaluation.manifold import NEIGHBOURS, realism_scores
 from brainsynth_jax.evaluation.samples import list_copies, measure_samples
 
-Scorer = Callable[[Drawn], list[Scores]]
+
+class Scorer(NamedTuple):
+    """What measures images.
+
+    Attributes:
+        score: of some images.
+        heldout_realism: median realism score of held-out real slices; None where not known.
+    """
+
+    score: Callable[[Drawn], list[Scores]]
+    heldout_realism: float | None = None
+
 
 # An image on top of a real one would have an infinite score, which JSON has not.
 _MOST_REALISM = 1e6
@@ -33,9 +45,11 @@ def make_scorer(run: Run, model: str, dataset: SliceDataset | None, cache_dir: P
         cache_dir: where the encoder of the feature space is kept.
     """
     if model == "cyclegan-ab":
-        return lambda drawn: [Scores(**_REAL_SLICE, **place) for place in _find_tumors(drawn)]
+        return Scorer(
+            lambda drawn: [Scores(**_REAL_SLICE, **place) for place in _find_tumors(drawn)]
+        )
     if dataset is None:
-        return lambda drawn: [Scores(**place) for place in _find_tumors(drawn)]
+        return Scorer(lambda drawn: [Scores(**place) for place in _find_tumors(drawn)])
     real = load_reference(dataset, run.options.seed, cache_dir, run.options.encoder)
     known = real.train_set.features
 
@@ -56,7 +70,10 @@ def make_scorer(run: Run, model: str, dataset: SliceDataset | None, cache_dir: P
             )
         ]
 
-    return score
+    heldout = None
+    if real.test_set and len(known) > NEIGHBOURS:
+        heldout = float(np.median(realism_scores(real.test_set.features, known)))
+    return Scorer(score, heldout)
 
 
 def _find_tumors(drawn: Drawn) -> list[dict]:

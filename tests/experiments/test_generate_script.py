@@ -1,6 +1,7 @@
 """The script that draws images with a finished run into a catalogue, and makes them again."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -92,6 +93,14 @@ def test_a_dcgans_slices_come_with_all_that_made_them(drawn, images, finished_dc
         assert 0 < row.copy_distance < 2
         assert row.copy_verdict is None, "a single subject is held out"
         assert row.tumor_pixels is None
+
+
+def test_realism_is_told_beside_that_of_real_slices(generate, finished_dcgan, tmp_path):
+    finished = generate(tmp_path, f"--workdir={finished_dcgan[0]}", "--count=3")
+    told = re.search(r"Realism (\S+) in the median, of held-out slices (\S+)\.", finished.out)
+    rows, _ = load_all(tmp_path)
+    assert float(told[1]) == pytest.approx(np.median([row.realism for row in rows]), abs=0.01)
+    assert float(told[2]) > 0
 
 
 def test_the_first_are_shown(drawn, finished_dcgan):

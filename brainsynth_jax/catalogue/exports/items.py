@@ -47,7 +47,7 @@ COLUMNS = {
     "modality": "of the slices that the network learned from",
     "data_fingerprint": "of the slices that the network learned from",
     "spacing_mm": "between slices, rows and columns, in millimetres; null where unknown",
-    "realism": "realism score; at 1 or more it lies among the real slices",
+    "realism": "realism score; 1 or more is among training slices, real ones are often below",
     "copy_distance": "to the training slice that is nearest",
     "copy_verdict": "whether it copies a training slice: fresh, near or suspicious",
     "tumor_pixels": "pixels of tumour in the mask",
