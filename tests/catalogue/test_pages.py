@@ -11,8 +11,9 @@ from fastapi.testclient import TestClient
 from made_images import ORIGIN, add, make_image
 from PIL import Image
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.database import hide_password
+from brainsynth_jax.catalogue.filters import Filter
 from brainsynth_jax.catalogue.pages.app import IMAGES_A_PAGE, create_app
 from brainsynth_jax.catalogue.pages.guard import LARGEST_BODY, Guard
 from brainsynth_jax.catalogue.pages.static_copy import write_static_copy
@@ -143,6 +144,13 @@ def test_a_review_is_kept_and_shown_as_it_was_written(client, filled):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert shown_ids(client.get("/?review=artefact")) == [2]
     assert filled.count() == 4
+
+
+@pytest.mark.parametrize("name", ["Ann\n", "Änn", "a;b=c"])
+def test_a_reviewer_may_be_called_anything_that_is_seen(client, filled, name):
+    assert client.post("/images/1/reviews", data={"reviewer": name, "verdict": "good"}).is_redirect
+    assert filled.get(1).reviews[0].reviewer == name.strip()
+    assert client.get("/images/1").status_code == 200
 
 
 @pytest.mark.parametrize(

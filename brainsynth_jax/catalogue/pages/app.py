@@ -16,10 +16,11 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
-from brainsynth_jax.catalogue.catalogue import HALVES, Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.exports.folder import export
 from brainsynth_jax.catalogue.exports.formats import FORMATS, choose_format
 from brainsynth_jax.catalogue.exports.selection import select
+from brainsynth_jax.catalogue.filters import HALVES, Filter
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.links import ServerLinks
 from brainsynth_jax.catalogue.pages.problems import answer_problems, serve_assets
@@ -192,7 +193,7 @@ def create_app(catalogue: Catalogue, find_nearest: FindNearest | None = None) ->
         _find(catalogue, image_id)
         catalogue.review(image_id, reviewer, verdict, note)
         answer = RedirectResponse(_LINKS.image(image_id), 303)
-        if reviewer.isascii():  # cookies hold nothing else
+        if reviewer.isascii() and reviewer.isprintable():  # cookies hold nothing else
             answer.set_cookie("reviewer", reviewer, samesite="strict")
         return answer
 
