@@ -6,8 +6,9 @@ from pathlib import Path
 
 from command_line import FLAGS, FlagGroup
 
-from brainsynth_jax.catalogue.catalogue import HALVES, Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.database import is_sqlite
+from brainsynth_jax.catalogue.filters import HALVES, Filter
 from brainsynth_jax.catalogue.tables import MODELS, REVIEWS
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.evaluation.copies import VERDICTS

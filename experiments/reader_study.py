@@ -28,7 +28,6 @@ from finished_run import load_run
 from web_server import define_server_flags, import_pages, serve
 
 from brainsynth_jax.catalogue.exports.selection import (
-    count_words,
     select,
     tell_kept,
     tell_left,
@@ -49,6 +48,7 @@ from brainsynth_jax.catalogue.reader_study.study import (
     open_study,
 )
 from brainsynth_jax.catalogue.reader_study.study_report import write_study_report
+from brainsynth_jax.catalogue.words import count_words
 from brainsynth_jax.data.pictures import grey_levels
 from brainsynth_jax.data.pipeline import load_slices
 from brainsynth_jax.errors import UserError

@@ -27,10 +27,11 @@ from finished_run import load_run
 from web_server import define_server_flags, import_pages, serve
 
 from brainsynth_jax.catalogue.catalogue import Catalogue
-from brainsynth_jax.catalogue.exports.selection import count_words, tell_kept, tell_left
+from brainsynth_jax.catalogue.exports.selection import tell_kept, tell_left
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.static_copy import write_static_copy
 from brainsynth_jax.catalogue.tables import ImageRow
+from brainsynth_jax.catalogue.words import count_words
 from brainsynth_jax.data.pictures import grey_levels
 from brainsynth_jax.data.pipeline import load_images
 from brainsynth_jax.errors import UserError

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import secrets
 import socket
+from importlib import import_module
 from typing import Any
 
 from command_line import FLAGS, FlagGroup
@@ -30,9 +31,8 @@ def define_server_flags() -> None:
 def import_pages() -> None:
     """Raises UserError where the packages that pages need are not installed."""
     try:
-        import fastapi  # noqa: F401
-        import multipart  # noqa: F401
-        import uvicorn  # noqa: F401
+        for name in ("fastapi", "python_multipart", "uvicorn"):
+            import_module(name)
     except ImportError as error:
         raise UserError(
             f"Pages need {error.name}, which is not installed: pip install -e '.[pages]'"

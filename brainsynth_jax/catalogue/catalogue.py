@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, insert, or_, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,7 @@ from brainsynth_jax.catalogue.database import (
     told_plainly,
     upgrade,
 )
+from brainsynth_jax.catalogue.filters import EVERYTHING, Filter, choose
 from brainsynth_jax.catalogue.image_files import Pixels, content_hash, load_pixels, save_pixels
 from brainsynth_jax.catalogue.tables import REVIEWS, BatchRow, ImageRow, OriginRow, ReviewRow
 from brainsynth_jax.catalogue.words import clean_text
@@ -77,43 +78,6 @@ class NewImage(NamedTuple):
     number: int
     pixels: Pixels
     scores: Scores = Scores()
-
-
-class Filter(NamedTuple):
-    """Which images are wanted: those for which all that is given holds.
-
-    Attributes:
-        numbers: stretches of ids, first and last.
-        model: one of `tables.MODELS`.
-        run: its folder.
-        verdicts: of `copies.VERDICTS`, and None for images that were not compared.
-        least_realism: their realism or more.
-        least_tumor, most_tumor: pixels of tumour.
-        rows, columns: where the tumour's centre lies, from and to, 0 to 1.
-        review: one of `tables.REVIEWS` that somebody gave; "none" for images without any.
-    """
-
-    numbers: Sequence[tuple[int, int]] | None = None
-    model: str | None = None
-    run: str | None = None
-    verdicts: Sequence[str | None] | None = None
-    least_realism: float | None = None
-    least_tumor: int | None = None
-    most_tumor: int | None = None
-    rows: tuple[float, float] | None = None
-    columns: tuple[float, float] | None = None
-    review: str | None = None
-
-
-EVERYTHING = Filter()
-
-# Where a tumour may lie, as filters: row 0 is anterior, column 0 the patient's right.
-HALVES = {
-    "right": {"columns": (0.0, 0.5)},
-    "left": {"columns": (0.5, 1.0)},
-    "front": {"rows": (0.0, 0.5)},
-    "back": {"rows": (0.5, 1.0)},
-}
 
 
 class Catalogue:
@@ -178,7 +142,7 @@ class Catalogue:
 
         The first `limit` beyond number `after`, or the last `limit` below `before`.
         """
-        query = _choose(select(ImageRow), wanted).limit(limit)
+        query = choose(select(ImageRow), wanted).limit(limit)
         if before is None:
             query = query.where(ImageRow.id > after).order_by(ImageRow.id)
         else:
@@ -201,7 +165,7 @@ class Catalogue:
     def count(self, wanted: Filter = EVERYTHING) -> int:
         """How many images there are."""
         with self._session() as session:
-            return session.scalar(_choose(select(func.count(ImageRow.id)), wanted))
+            return session.scalar(choose(select(func.count(ImageRow.id)), wanted))
 
     def get(self, image_id: int) -> ImageRow:
         """One image's row.
@@ -312,45 +276,6 @@ class Catalogue:
     def _session(self) -> Iterator[Session]:
         with told_plainly(self._engine), Session(self._engine, expire_on_commit=False) as session:
             yield session
-
-
-def _choose(query: Select, wanted: Filter) -> Select:
-    """The query, of what is wanted only."""
-    if wanted.model is not None or wanted.run is not None:
-        query = query.join(OriginRow, ImageRow.origin_id == OriginRow.id)
-    conditions = {
-        "numbers": _is_numbered,
-        "model": lambda value: OriginRow.model == value,
-        "run": lambda value: OriginRow.run == value,
-        "verdicts": _is_among,
-        "least_realism": lambda value: ImageRow.realism >= value,
-        "least_tumor": lambda value: ImageRow.tumor_pixels >= value,
-        "most_tumor": lambda value: ImageRow.tumor_pixels <= value,
-        "rows": lambda value: ImageRow.tumor_row.between(*value),
-        "columns": lambda value: ImageRow.tumor_column.between(*value),
-        "review": _was_reviewed,
-    }
-    for name, value in wanted._asdict().items():
-        if value is not None:
-            query = query.where(conditions[name](value))
-    return query
-
-
-def _is_numbered(stretches: Sequence[tuple[int, int]]):
-    single = [first for first, last in stretches if first == last]
-    longer = [ImageRow.id.between(*stretch) for stretch in stretches if stretch[0] != stretch[1]]
-    return or_(ImageRow.id.in_(single), *longer)
-
-
-def _is_among(verdicts: Sequence[str | None]):
-    known = ImageRow.copy_verdict.in_([verdict for verdict in verdicts if verdict is not None])
-    return known | ImageRow.copy_verdict.is_(None) if None in verdicts else known
-
-
-def _was_reviewed(verdict: str):
-    if verdict == "none":
-        return ~ImageRow.reviews.any()
-    return ImageRow.reviews.any(ReviewRow.verdict == verdict)
 
 
 def _ensure_origin(session: Session, origin: Origin) -> int:

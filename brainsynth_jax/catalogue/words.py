@@ -1,4 +1,4 @@
-"""Texts that are kept, and orders that last."""
+"""Texts that are kept, counts in words, and orders that last."""
 
 import hashlib
 import unicodedata
@@ -35,3 +35,8 @@ def clean_text(text: str, longest: int, what: str) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def count_words(number: int, unit: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"

@@ -2,25 +2,23 @@
 
 import csv
 
+import made_images
 import numpy as np
 
-from brainsynth_jax.catalogue.catalogue import EVERYTHING, Catalogue, NewImage, Origin, Scores
+from brainsynth_jax.catalogue.catalogue import Catalogue, NewImage, Scores
 from brainsynth_jax.catalogue.exports.folder import export
 from brainsynth_jax.catalogue.exports.formats import choose_format
 from brainsynth_jax.catalogue.exports.selection import select
+from brainsynth_jax.catalogue.filters import EVERYTHING
 from brainsynth_jax.catalogue.image_files import Pixels
 
 SIZE = 32
 SPACING_MM = [5.0, 1.5, 2.0]
-ORIGIN = Origin(
+ORIGIN = made_images.ORIGIN._replace(
     model="cyclegan-ba",
     run="runs/cyclegan-001",
-    step=10,
-    checkpoint_hash="c" * 64,
     code_version="0.1.0+16dcb76",
     options={"flags": {"modality": "flair", "data_dir": "/home/doe/scans"}, "drawing": {}},
-    data_fingerprint="f" * 64,
-    subjects=["a" * 64, "b" * 64],
     spacing_mm=SPACING_MM,
 )
 

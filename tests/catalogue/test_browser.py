@@ -13,7 +13,8 @@ from made_images import ORIGIN, add, make_image
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter, NewImage
+from brainsynth_jax.catalogue.catalogue import Catalogue, NewImage
+from brainsynth_jax.catalogue.filters import Filter
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.app import create_app
 from brainsynth_jax.catalogue.pages.guard import Guard

@@ -14,8 +14,9 @@ from alembic.migration import MigrationContext
 from made_images import ORIGIN, add, make_image, make_images
 
 from brainsynth_jax.catalogue import catalogue as catalogue_module
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter, Origin
+from brainsynth_jax.catalogue.catalogue import Catalogue, Origin
 from brainsynth_jax.catalogue.database import connect
+from brainsynth_jax.catalogue.filters import Filter
 from brainsynth_jax.catalogue.image_files import Pixels, content_hash
 from brainsynth_jax.catalogue.tables import Base
 from brainsynth_jax.errors import UserError

@@ -18,11 +18,11 @@ from export_images import (
 from PIL import Image
 
 from brainsynth_jax.catalogue import exports
-from brainsynth_jax.catalogue.catalogue import EVERYTHING, Filter
 from brainsynth_jax.catalogue.exports.formats import FORMATS, choose_format
 from brainsynth_jax.catalogue.exports.items import COLUMNS, is_labelled, load_items
 from brainsynth_jax.catalogue.exports.pictures import write_pictures
 from brainsynth_jax.catalogue.exports.selection import select
+from brainsynth_jax.catalogue.filters import EVERYTHING, Filter
 from brainsynth_jax.data.masks import OEDEMA, TUMOR, is_tumor
 from brainsynth_jax.data.prepared import prepare_slices
 from brainsynth_jax.data.slices import SliceOptions

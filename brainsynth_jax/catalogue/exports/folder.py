@@ -9,7 +9,8 @@ from typing import Any
 from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.exports.formats import Format
 from brainsynth_jax.catalogue.exports.items import COLUMNS, LABEL, Item, load_items, modality_of
-from brainsynth_jax.catalogue.exports.selection import Selection, count_words, tell_kept, tell_left
+from brainsynth_jax.catalogue.exports.selection import Selection, tell_kept, tell_left
+from brainsynth_jax.catalogue.words import count_words
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.files import check_new_folder, filled_folder, write_atomically
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from brainsynth_jax.catalogue.catalogue import Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import Catalogue
+from brainsynth_jax.catalogue.filters import Filter
 from brainsynth_jax.catalogue.tables import ImageRow, OriginRow
 
 SUSPICIOUS = "suspicious"  # of `evaluation.copies.VERDICTS`
@@ -103,8 +104,3 @@ def tell_kept(selection: Selection) -> list[str]:
     }
     said = [f"Kept out: {count} ({reason})." for reason, count in reasons.items() if count]
     return said or ["Kept out: none."]
-
-
-def count_words(number: int, unit: str) -> str:
-    """ "1 image", "2,000 images"."""
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"

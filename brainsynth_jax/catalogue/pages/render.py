@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from brainsynth_jax.catalogue.catalogue import Catalogue
-from brainsynth_jax.catalogue.exports.selection import count_words
 from brainsynth_jax.catalogue.image_files import Pixels
 from brainsynth_jax.catalogue.pages.links import Links
 from brainsynth_jax.catalogue.tables import REVIEWS, ImageRow
+from brainsynth_jax.catalogue.words import count_words
 from brainsynth_jax.data.masks import CORE, ENHANCING, OEDEMA, TUMOR
 from brainsynth_jax.errors import UserError
 from brainsynth_jax.templates import open_templates

@@ -4,8 +4,9 @@ import shutil
 from itertools import islice, pairwise
 from pathlib import Path
 
-from brainsynth_jax.catalogue.catalogue import EVERYTHING, Catalogue, Filter
+from brainsynth_jax.catalogue.catalogue import Catalogue
 from brainsynth_jax.catalogue.exports.selection import Selection, select
+from brainsynth_jax.catalogue.filters import EVERYTHING, Filter
 from brainsynth_jax.catalogue.pages.links import FolderLinks
 from brainsynth_jax.catalogue.pages.render import (
     ASSETS,
